@@ -1,0 +1,48 @@
+"""The contract between suites and deployments: see docs/contract.md."""
+
+from environments.contract.deployment import (
+    Calibration,
+    Capability,
+    Client,
+    Deployment,
+    EgressAttempt,
+    Evidence,
+    HttpSession,
+    LinkCounters,
+    Links,
+    LinkState,
+    Listener,
+    Mode,
+    Node,
+    Response,
+    TransportError,
+    User,
+    Vendor,
+)
+from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
+
+__all__ = [
+    "Calibration",
+    "Capability",
+    "Client",
+    "Deployment",
+    "EgressAttempt",
+    "Evidence",
+    "HttpSession",
+    "LinkCounters",
+    "LinkState",
+    "Links",
+    "Listener",
+    "Mode",
+    "Node",
+    "Response",
+    "SuiteError",
+    "TransportError",
+    "Untestable",
+    "User",
+    "Vacuous",
+    "Vendor",
+    "requirement",
+    "untestable",
+    "vacuous",
+]

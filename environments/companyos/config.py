@@ -1,0 +1,49 @@
+"""Configuration of one node: the mode is configuration, the code is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SeedUser(Strict):
+    tenant: str
+    username: str
+    password: str
+    roles: list[str]
+
+
+class NodeConfig(Strict):
+    """Written by a driver as JSON, read by every service of the node (`python -m environments.companyos.serve`)."""
+
+    node_id: str
+    mode: Literal["A", "B", "Ct", "Ca", "D"]
+    variant: Literal["saas", "dedicated", "connected", "tethered", "airgapped", "edge"]
+    version: str = "1.4.0"
+    schema_version: int = 1
+    customer: str
+    instance: str
+    data_dir: Path  # everything the node keeps
+    listen: str  # address of the site that services bind to ("127.0.0.1" too is bound for the site's own use when this differs)
+    ports: dict[str, int]  # data, control, edge, postgres
+    control_url: str | None = None  # where policy comes from; None: no control plane reachable by design
+    parent_url: str | None = None  # D: data service of the parent
+    parent_identity_url: str | None = None  # D: identity service of the parent
+    enrolment: SeedUser | None = None  # D: the node's account at its parent
+    postgres_admin_dsn: str | None = None  # superuser, unix socket; used by install only
+    postgres_app_dsn: str | None = None  # application role; services
+    trust_roots: list[dict[str, Any]] = []  # public JWKs of the vendor (licence, bundle, policy, export)
+    seed_users: list[SeedUser] = []
+    clock_file: Path | None = None  # holds a frozen time (seconds since the epoch) or nothing; see clock.py
+    policy_poll_s: float = 0.3
+    sync_interval_s: float = 0.2
+    model_server: str | None = None
+    stripe_key: str | None = None
+    defects: list[str] = []  # known-bad behaviours switched on for this node
+    log_level: str = "INFO"
