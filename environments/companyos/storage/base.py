@@ -1,0 +1,160 @@
+"""The store interface: what services, sync and migration may ask of a database, whichever it is.
+
+Documents are plain dictionaries in the shapes of the GraphQL types (camelCase keys, `tenantId` included):
+entity `{id tenantId kind labels props createdAt updatedAt createdBy version}`,
+relationship `{id tenantId srcId dstId type props createdAt}`,
+investigation `{id tenantId name description status entityIds createdAt}`,
+run `{id tenantId runbook state input steps:[{name state effect}] createdBy createdAt}`,
+user `{tenantId username passwordHash roles disabled}`.
+`tenantId` of a written document is ignored: the transaction's tenant is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+Doc = dict[str, Any]
+
+
+class Tx(Protocol):
+    """One transaction bound to one tenant. Nothing it does reaches another tenant. Commits when its block ends."""
+
+    tenant: str
+
+    def put_entity(self, doc: Doc) -> None:
+        """Insert or replace. ApiError CONFLICT if the id belongs to somebody else in a way that may not be told."""
+        ...
+
+    def get_entity(self, id_: str) -> Doc | None: ...
+    def lock_entity(self, id_: str) -> Doc | None:
+        """get_entity, and nobody else changes it before this transaction ends."""
+        ...
+
+    def list_entities(self, kind: str | None = None, limit: int = 100, offset: int = 0) -> list[Doc]:
+        """Ordered by createdAt, id. A limit of -1 means all (export)."""
+        ...
+
+    def search(self, text: str, limit: int = 50) -> list[Doc]:
+        """Case-insensitive substring of kind, labels and string values of props."""
+        ...
+
+    def delete_entity(self, id_: str) -> bool:
+        """With its relationships. False if there was none."""
+        ...
+
+    def put_relationship(self, doc: Doc) -> None:
+        """ApiError NOT_FOUND if an end does not exist in this tenant."""
+        ...
+
+    def get_relationship(self, id_: str) -> Doc | None: ...
+    def list_relationships(self, entity_id: str | None = None, limit: int = -1, offset: int = 0) -> list[Doc]: ...
+    def relationships_of(self, entity_ids: Sequence[str]) -> list[Doc]:
+        """Those with an end among the ids."""
+        ...
+
+    def delete_relationship(self, id_: str) -> bool: ...
+
+    def put_investigation(self, doc: Doc) -> None:
+        """ApiError NOT_FOUND if an entity of entityIds does not exist in this tenant."""
+        ...
+
+    def get_investigation(self, id_: str) -> Doc | None: ...
+    def list_investigations(self, limit: int = -1, offset: int = 0) -> list[Doc]: ...
+    def delete_investigation(self, id_: str) -> bool: ...
+
+    def put_run(self, doc: Doc) -> None:
+        """Also queues it for the orchestrator while its state is QUEUED or RUNNING, and unqueues it otherwise."""
+        ...
+
+    def get_run(self, id_: str) -> Doc | None: ...
+    def lock_run(self, id_: str) -> Doc | None: ...
+    def list_runs(self, limit: int = -1, offset: int = 0) -> list[Doc]: ...
+
+    def put_user(self, doc: Doc) -> None: ...
+    def get_user(self, username: str) -> Doc | None: ...
+    def list_users(self) -> list[Doc]: ...
+
+    def append_event(self, type_: str, object_type: str, object_id: str) -> int:
+        """Number within this tenant: 1, 2, 3 without gaps."""
+        ...
+
+    def events_after(self, seq: int, limit: int = 100) -> list[Doc]: ...
+
+    def append_audit(self, entry: Doc) -> None:
+        """To the node's hash chain, in this transaction. The store adds seq, prev and hash."""
+        ...
+
+    def write_outbox(self, op: Doc) -> None:
+        """Edge: append `{op_id, kind, doc}` to the outbox in this transaction; it gets the next seq."""
+        ...
+
+    def sync_mark(self, node_id: str) -> int:
+        """Parent: highest seq applied from the node in this tenant; 0 if none."""
+        ...
+
+    def apply_sync_op(self, node_id: str, seq: int, op: Doc) -> bool:
+        """Parent: apply and move the mark, in this transaction. False (and no change) if seq was applied before.
+        ApiError CONFLICT if seq leaves a gap, INVALID if the operation is malformed."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """Rows of this tenant by type: entity, relationship, investigation, run."""
+        ...
+
+
+class Store(Protocol):
+    kind: str  # postgresql or sqlite
+
+    def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
+        """Bind `tenant` for one transaction. `snapshot`: all reads see one moment (export).
+        ApiError UNAVAILABLE if the database cannot be reached."""
+        ...
+
+    def meta_get(self, key: str) -> str | None: ...
+    def meta_set(self, key: str, value: str) -> None: ...
+    def tenants(self) -> list[str]:
+        """Tenants of the node, `_system` not among them."""
+        ...
+
+    def ensure_tenant(self, tenant: str) -> None: ...
+    def audit_after(self, seq: int, limit: int = 100) -> list[Doc]: ...
+    def queued_runs(self, limit: int = 50) -> list[tuple[str, str]]:
+        """(tenant, run id) of the runs that wait for the orchestrator."""
+        ...
+
+    def outbox_after(self, seq: int, limit: int = 100) -> list[Doc]:
+        """`{seq, op_id, kind, doc, tenant}` in order of seq."""
+        ...
+
+    def ack_outbox(self, seq: int) -> None:
+        """Forget operations up to and including seq, durably."""
+        ...
+
+    def acked_seq(self) -> int: ...
+    def backlog(self) -> int: ...
+    def ping(self) -> None:
+        """Raises if the database does not answer."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class GraphStore(Protocol):
+    """The graph of a tenant. Relational here; Neo4j fills the same interface in the containers driver."""
+
+    kind: str
+
+    def neighborhood(self, tenant: str, start_id: str, max_depth: int, limit: int) -> tuple[list[str], bool] | None:
+        """Ids of the entities within `max_depth` undirected hops of the start (itself included), each once, and whether
+        more than `limit` were reached. None if the start does not exist in the tenant."""
+        ...
+
+    def mirror(self, tenant: str, changes: Iterable[tuple[str, Doc]]) -> None:
+        """Told of each change after its commit (`entity.put`, doc); stores that read the relational tables do nothing."""
+        ...
+
+
+class StoreClosed(Exception):
+    """The store was closed while in use."""
