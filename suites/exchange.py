@@ -1,0 +1,138 @@
+"""What the checks share: speaking GraphQL, telling a refusal from a crash, and recording an exchange without its tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from environments.contract import (
+    Capability,
+    Client,
+    Deployment,
+    Evidence,
+    Node,
+    Response,
+    SuiteError,
+    TransportError,
+    User,
+    untestable,
+)
+
+_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+
+
+def redact(text: str) -> str:
+    return _TOKEN.sub("<token>", text)
+
+
+def shown(response: Response, limit: int = 400) -> dict[str, Any]:
+    """An answer as evidence: status, error code and the head of the body, tokens removed."""
+    return {
+        "status": response.status,
+        "code": response.error_code,
+        "body": redact(response.body[:limit].decode("utf-8", "replace")),
+    }
+
+
+def document(response: Response) -> dict[str, Any]:
+    """The JSON object of an answer; an AssertionError if it is none (a broken answer is the deployment's fault)."""
+    try:
+        value = response.json()
+    except ValueError as error:
+        raise AssertionError(f"the answer is not JSON: {shown(response)}") from error
+    assert isinstance(value, dict), f"the answer is not a JSON object: {shown(response)}"
+    return value
+
+
+def assert_no_crash(response: Response, what: str) -> Response:
+    """A crash is never a refusal."""
+    assert response.status != 500, f"{what}: answered 500: {shown(response)}"
+    assert response.error_code not in {"INTERNAL", "INTERNAL_SERVER_ERROR", "None"}, f"{what}: a crash: {shown(response)}"
+    return response
+
+
+def data_of(response: Response, what: str) -> dict[str, Any]:
+    """`data` of a GraphQL answer without errors; an AssertionError naming `what` otherwise."""
+    assert_no_crash(response, what)
+    body = document(response)
+    assert response.status == 200 and not body.get("errors"), f"{what}: {shown(response)}"
+    data = body.get("data")
+    assert isinstance(data, dict), f"{what}: no data: {shown(response)}"
+    return data
+
+
+def ask(client: Client, query: str, variables: Mapping[str, Any] | None = None, what: str = "") -> dict[str, Any]:
+    return data_of(client.graphql(query, variables), what or query[:80])
+
+
+def assert_refused(response: Response, status: int | None, code: str, what: str) -> None:
+    """Refused for the named reason, and for no other."""
+    assert_no_crash(response, what)
+    if status is not None:
+        assert response.status == status, f"{what}: expected {status} {code}: {shown(response)}"
+    assert response.error_code == code, f"{what}: expected {code}: {shown(response)}"
+
+
+def tenants(node: Node) -> list[str]:
+    """Customer tenants of the node, in a fixed order; `_system` is not one."""
+    return sorted({user.tenant for user in node.users if not user.tenant.startswith("_") and not _machine(user)})
+
+
+def _machine(user: User) -> bool:
+    return user.username.startswith("node:")
+
+
+def two_tenants(node: Node) -> tuple[str, str]:
+    names = tenants(node)
+    if len(names) < 2:
+        raise SuiteError(f"{node.name} has {len(names)} tenant(s); isolation needs two seeded tenants")
+    return names[0], names[1]
+
+
+def signed_in(node: Node, role: str = "admin", tenant: str | None = None) -> Client:
+    return node.login(node.user(role, tenant or tenants(node)[0]))
+
+
+def http_bases(node: Node) -> dict[str, str]:
+    """role -> base URL of each HTTP service, one role per distinct URL; without the parent's."""
+    bases: dict[str, str] = {}
+    for role in ("data", "identity", "admin", "control"):
+        try:
+            url = node.url(role)
+        except KeyError:
+            continue
+        if url not in bases.values():
+            bases[role] = url
+    return bases
+
+
+def probe(node: Node, method: str, url: str, origin: str | None = None, **kwargs: Any) -> Response | TransportError:
+    """One raw request; a missing answer is a value here, because many checks expect it."""
+    try:
+        return node.http(origin).request(method, url, **kwargs)
+    except TransportError as error:
+        return error
+
+
+def need(deployment: Deployment, capability: Capability) -> None:
+    """For a part of a check only; a whole check says it in `needs`."""
+    if capability not in deployment.capabilities:
+        untestable(f"{capability.value}: {deployment.missing.get(capability, 'not offered by this environment')}")
+
+
+@contextmanager
+def healed_after(deployment: Deployment) -> Iterator[None]:
+    """Whatever the check broke is mended before the next one starts."""
+    try:
+        yield
+    finally:
+        deployment.heal()
+
+
+def conclude(evidence: Evidence, problems: list[str], expected: str, observed: str) -> None:
+    """Write both sides of the verdict, then fail with every problem rather than with the first."""
+    evidence.expected = expected
+    evidence.observed = observed if not problems else "; ".join(problems[:20])
+    assert not problems, f"{len(problems)} problem(s): " + "; ".join(problems[:10])

@@ -1,0 +1,161 @@
+"""The ISO-01 matrix: object type x verb, each with the operation that tries it. A new object type needs a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from environments.contract import Client, Response
+from suites.product import (
+    ENTITY,
+    INVESTIGATION,
+    RELATIONSHIP,
+    RUN,
+    create_entity,
+    create_investigation,
+    create_relationship,
+    launch_run,
+    literal,
+)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """One object of each type of one tenant, all marked with the tenant's canary."""
+
+    tenant: str
+    canary: str
+    entity: str
+    other: str
+    relationship: str
+    investigation: str
+    run: str
+
+
+def plant(client: Client, tenant: str, canary: str) -> Objects:
+    props = {"canary": canary, "note": f"note {canary}"}
+    one = create_entity(client, "canary", props, labels=[canary])
+    two = create_entity(client, "canary", props, labels=[canary])
+    edge = create_relationship(client, one["id"], two["id"], "knows", props)
+    case = create_investigation(client, f"case {canary}", description=canary, entityIds=[one["id"]])
+    run = launch_run(client, {"canary": canary})
+    return Objects(tenant, canary, one["id"], two["id"], edge["id"], case["id"], run["id"])
+
+
+Attempt = Callable[[Client, Objects], Response]
+
+
+@dataclass(frozen=True)
+class Row:
+    """expect: what a foreign object must give. null: the field is null or empty; not-found: the code NOT_FOUND;
+    scan: an answer of the own tenant alone (byte scan); unchanged: any answer, the foreign object stays as it was."""
+
+    object_type: str
+    verb: str
+    operation: str
+    expect: str
+    attempt: Attempt
+    events: bool = False  # the answer shows ids, not canaries
+
+    @property
+    def label(self) -> str:
+        return f"{self.object_type}-{self.verb}-{self.operation}"
+
+
+def _gql(template: Callable[[Objects], str]) -> Attempt:
+    return lambda client, target: client.graphql(template(target))
+
+
+def _field(name: str, argument: str, attribute: str, selection: str, more: str = "") -> Attempt:
+    return _gql(lambda t: f"{{ {name}({argument}: {literal(getattr(t, attribute))}{more}) {{ {selection} }} }}")
+
+
+def _mutation(name: str, attribute: str, selection: str, more: str = "") -> Attempt:
+    body = f" {{ {selection} }}" if selection else ""
+    return _gql(lambda t: f"mutation {{ {name}(id: {literal(getattr(t, attribute))}{more}){body} }}")
+
+
+def _all_events(client: Client, _: Objects) -> Response:
+    """The last page holds the newest events; every page is followed, each at most once."""
+    after, body, answer = 0, b"", client.data("GET", "/v1/events?after=0")
+    for _page in range(1000):
+        body += answer.body
+        if answer.status != 200 or not answer.json()["events"] or int(answer.json()["next"]) <= after:
+            break
+        after = int(answer.json()["next"])
+        answer = client.data("GET", f"/v1/events?after={after}")
+    return Response(answer.status, answer.headers, body, answer.elapsed_s)
+
+
+NEIGHBOURHOOD = f"entities {{ {ENTITY} }} relationships {{ {RELATIONSHIP} }} truncated"
+
+ROWS: Sequence[Row] = (
+    Row("Entity", "read", "entity", "null", _field("entity", "id", "entity", ENTITY)),
+    Row("Entity", "list", "entities", "scan", _gql(lambda t: f'{{ entities(kind: "canary", limit: 100) {{ {ENTITY} }} }}')),
+    Row("Entity", "search", "searchEntities", "scan", _gql(lambda t: f"{{ searchEntities(text: \"note\") {{ {ENTITY} }} }}")),
+    Row("Entity", "search", "searchEntities(canary)", "null", _field("searchEntities", "text", "canary", ENTITY)),
+    Row("Entity", "read", "graphNeighborhood", "null", _field("graphNeighborhood", "startEntityId", "entity", NEIGHBOURHOOD)),
+    Row("Entity", "update", "updateEntity", "not-found", _mutation("updateEntity", "entity", ENTITY, ', input: {labels: ["x"]}')),
+    Row("Entity", "delete", "deleteEntity", "not-found", _mutation("deleteEntity", "other", "")),
+    Row(
+        "Entity",
+        "create-over",
+        "createEntity",
+        "unchanged",
+        _gql(lambda t: f"mutation {{ createEntity(input: {{kind: \"seized\", id: {literal(t.entity)}}}) {{ id kind }} }}"),
+    ),
+    Row("Relationship", "read", "relationship", "null", _field("relationship", "id", "relationship", RELATIONSHIP)),
+    Row("Relationship", "list", "relationships", "null", _field("relationships", "entityId", "entity", RELATIONSHIP)),
+    Row("Relationship", "delete", "deleteRelationship", "not-found", _mutation("deleteRelationship", "relationship", "")),
+    Row(
+        "Relationship",
+        "create",
+        "createRelationship",
+        "not-found",
+        _gql(
+            lambda t: "mutation { createRelationship(input: "
+            f'{{srcId: {literal(t.entity)}, dstId: {literal(t.other)}, type: "x"}}) {{ {RELATIONSHIP} }} }}'
+        ),
+    ),
+    Row("Investigation", "read", "investigation", "null", _field("investigation", "id", "investigation", INVESTIGATION)),
+    Row("Investigation", "list", "investigations", "scan", _gql(lambda t: f"{{ investigations {{ {INVESTIGATION} }} }}")),
+    Row(
+        "Investigation",
+        "update",
+        "updateInvestigation",
+        "not-found",
+        _mutation("updateInvestigation", "investigation", INVESTIGATION, ', input: {description: "taken"}'),
+    ),
+    Row("Investigation", "delete", "deleteInvestigation", "not-found", _mutation("deleteInvestigation", "investigation", "")),
+    Row("Run", "read", "run", "null", _field("run", "id", "run", RUN)),
+    Row("Run", "list", "runs", "scan", _gql(lambda t: f"{{ runs {{ {RUN} }} }}"), events=True),
+    Row("Run", "update", "abortRun", "not-found", _mutation("abortRun", "run", RUN)),
+    Row("Event", "subscribe", "GET /v1/events", "scan", _all_events, events=True),
+    Row("Export", "export", "POST /v1/export", "scan", lambda client, _: client.data("POST", "/v1/export", timeout_s=60)),
+)
+
+# Root fields that take no object of a tenant, with the reason.
+WITHOUT_ROW: Mapping[str, str] = {
+    "me": "shows the token's own claims",
+    "createInvestigation": "creates an own object; foreign references are ISO-12",
+    "launchRun": "creates an own object",
+}
+
+
+def judge_coverage(types: Mapping[str, Any], root_fields: Sequence[str], rows: Sequence[Row] = ROWS) -> list[str]:
+    """Every object type with `id` and `tenantId`, and every root field, has a row."""
+    from environments.contract import vacuous
+
+    owned = [
+        name
+        for name, found in types.items()
+        if {"id", "tenantId"} <= {field["name"] for field in found.get("fields") or []}
+    ]
+    if not owned:
+        vacuous("the schema shows no object type with id and tenantId")
+    covered = {row.object_type for row in rows}
+    operations = {row.operation.split("(")[0] for row in rows} | set(WITHOUT_ROW)
+    return [f"object type {name} has no row" for name in owned if name not in covered] + [
+        f"operation {name} has no row" for name in root_fields if name not in operations
+    ]
