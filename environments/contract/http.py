@@ -1,0 +1,118 @@
+"""HTTP from inside a site: urllib3 over sockets that a driver makes, with a deadline and a size limit for every answer."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
+
+from environments.contract.deployment import Response, TransportError
+
+SocketFactory = Callable[[int, int], socket.socket]  # (family, type) -> socket that belongs to the site
+LIMIT_BYTES = 32 * 1024 * 1024
+USER_AGENT = "companyos-conform"
+
+
+def plain_socket(family: int, kind: int) -> socket.socket:
+    return socket.socket(family, kind)
+
+
+class SocketSession:
+    """The contract's HttpSession. Thread-safe; connections are kept alive per host.
+
+    make: gives a socket of the site that requests come from. limit_bytes: larger bodies raise TransportError("too-large")."""
+
+    def __init__(self, make: SocketFactory = plain_socket, *, limit_bytes: int = LIMIT_BYTES, keep: int = 16) -> None:
+        class SiteConnection(HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                return _connect(make, self, self._dns_host, self.port or 80, self.timeout)
+
+        class SitePool(HTTPConnectionPool):
+            ConnectionCls = SiteConnection
+
+        self._pools = urllib3.PoolManager(num_pools=16, maxsize=keep, retries=False)
+        self._pools.pool_classes_by_scheme = {"http": SitePool}
+        self._limit_bytes = limit_bytes
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        json: Any = None,
+        timeout_s: float = 10.0,
+    ) -> Response:
+        sent = {"User-Agent": USER_AGENT, **(headers or {})}
+        if json is not None:
+            body = jsonlib.dumps(json).encode()
+            sent.setdefault("Content-Type", "application/json")
+        started = time.monotonic()
+        deadline = started + timeout_s
+        try:
+            answer = self._pools.request(
+                method,
+                url,
+                body=body,
+                headers=sent,
+                timeout=urllib3.Timeout(total=timeout_s),
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                content = self._read(cast(urllib3.HTTPResponse, answer), deadline)
+            except BaseException:
+                answer.close()
+                raise
+            answer.release_conn()
+        except HTTPError as error:
+            raise TransportError(_kind(error), f"{method} {url}: {error}") from None
+        except OSError as error:
+            raise TransportError("other", f"{method} {url}: {error}") from None
+        return Response(answer.status, dict(answer.headers), content, time.monotonic() - started)
+
+    def _read(self, answer: urllib3.HTTPResponse, deadline: float) -> bytes:
+        content = bytearray()
+        while chunk := answer.read(65536, decode_content=True):
+            content += chunk
+            if len(content) > self._limit_bytes:
+                raise TransportError("too-large", f"the body exceeds {self._limit_bytes} bytes")
+            if time.monotonic() > deadline:
+                raise TransportError("timeout", "the body did not end before the deadline")
+        return bytes(content)
+
+
+def _connect(make: SocketFactory, connection: HTTPConnection, host: str, port: int, timeout: Any) -> socket.socket:
+    """A connected socket; addresses only: a site's names are the product's business, not the suite's."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = make(family, socket.SOCK_STREAM)
+    try:
+        made.settimeout(timeout if isinstance(timeout, int | float) else 10.0)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.connect((host, port))
+    except TimeoutError as error:
+        made.close()
+        raise ConnectTimeoutError(connection, f"connecting to {host}:{port} timed out") from error
+    except OSError as error:
+        made.close()
+        raise NewConnectionError(connection, f"{host}:{port}: {error}") from error
+    return made
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, NewConnectionError):
+        return "refused" if "refused" in str(error).lower() else "other"
+    if isinstance(error, ConnectTimeoutError | ReadTimeoutError):
+        return "timeout"
+    if isinstance(error, NameResolutionError):
+        return "dns"
+    text = str(error).lower()
+    return "reset" if "reset" in text or "aborted" in text or "broken" in text else "other"
