@@ -76,14 +76,14 @@ class Tx(Protocol):
     def get_user(self, username: str) -> Doc | None: ...
     def list_users(self) -> list[Doc]: ...
 
-    def append_event(self, type_: str, object_type: str, object_id: str) -> int:
-        """Number within this tenant: 1, 2, 3 without gaps."""
+    def append_event(self, type_: str, object_type: str, object_id: str) -> None:
+        """Written, numbered within this tenant (1, 2, 3 without gaps), when the transaction commits."""
         ...
 
     def events_after(self, seq: int, limit: int = 100) -> list[Doc]: ...
 
     def append_audit(self, entry: Doc) -> None:
-        """To the node's hash chain, in this transaction. The store adds seq, prev and hash."""
+        """To the node's hash chain, when this transaction commits. The store adds seq, prev and hash."""
         ...
 
     def write_outbox(self, op: Doc) -> None:
@@ -97,6 +97,14 @@ class Tx(Protocol):
     def apply_sync_op(self, node_id: str, seq: int, op: Doc) -> bool:
         """Parent: apply and move the mark, in this transaction. False (and no change) if seq was applied before.
         ApiError CONFLICT if seq leaves a gap, INVALID if the operation is malformed."""
+        ...
+
+    def advance_sync_mark(self, node_id: str, seq: int) -> None:
+        """Parent: count seq as handled without applying it (quarantined); the caller keeps the operation elsewhere."""
+        ...
+
+    def tombstone(self, type_: str, id_: str) -> int | None:
+        """Version at which the object was deleted, if it was."""
         ...
 
     def counts(self) -> dict[str, int]:
@@ -154,7 +162,3 @@ class GraphStore(Protocol):
     def mirror(self, tenant: str, changes: Iterable[tuple[str, Doc]]) -> None:
         """Told of each change after its commit (`entity.put`, doc); stores that read the relational tables do nothing."""
         ...
-
-
-class StoreClosed(Exception):
-    """The store was closed while in use."""

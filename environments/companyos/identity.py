@@ -1,0 +1,123 @@
+"""Local accounts, passwords, and the node's tokens (JWS EdDSA, key of the node's own)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from environments.companyos.clock import Clock
+from environments.companyos.config import NodeConfig
+from environments.companyos.errors import ApiError
+from environments.companyos.services import Principal
+from environments.companyos.storage.base import Store
+
+TOKEN_TTL_S = 900
+ALGORITHMS = ["EdDSA"]  # fixed by the verifier; the token's header chooses nothing
+SCRYPT = {"n": 2**12, "r": 8, "p": 1}  # 4 MiB and about 10 ms: an edge node has little memory
+
+
+def _b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def hash_password(password: str, salt: bytes | None = None) -> str:
+    salt = salt or os.urandom(16)
+    digest = hashlib.scrypt(password.encode(), salt=salt, dklen=32, **SCRYPT)
+    return f"scrypt${_b64(salt)}${_b64(digest)}"
+
+
+def check_password(password: str, stored: str) -> bool:
+    kind, salt, _ = stored.split("$")
+    expected = hash_password(password, base64.urlsafe_b64decode(salt + "=="))
+    return kind == "scrypt" and hmac.compare_digest(expected, stored)
+
+
+_NOBODY = hash_password(secrets.token_urlsafe(16), b"companyos-nobody")
+
+
+def key_file(config: NodeConfig) -> Path:
+    return config.data_dir / "keys" / "token.jwk"
+
+
+def create_key(config: NodeConfig) -> None:
+    """The node's signing key, made on the node, readable by its owner alone. Kept if it exists."""
+    path = key_file(config)
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = OKPKey.generate_key("Ed25519", {"use": "sig"}, auto_kid=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump(key.as_dict(private=True), file)
+
+
+class Identity:
+    def __init__(self, config: NodeConfig, store: Store, clock: Clock) -> None:
+        self.config = config
+        self.store = store
+        self.clock = clock
+        self.key = OKPKey.import_key(json.loads(key_file(config).read_text()))
+        self._registry = jws.JWSRegistry(algorithms=ALGORITHMS)
+
+    def login(self, tenant: str, username: str, password: str) -> str:
+        """A token; ApiError UNAUTHENTICATED, the same for an unknown tenant, user, or a wrong password."""
+        with self.store.transaction(tenant) as tx:
+            user = tx.get_user(username)
+        # The hash is computed for unknown users too, so that time does not tell who exists.
+        good = check_password(password, user["passwordHash"] if user else _NOBODY)
+        if user is None or not good or user["disabled"]:
+            raise ApiError("UNAUTHENTICATED", message="bad credentials")
+        return self.issue(username, tenant, user["roles"])
+
+    def issue(self, sub: str, tenant: str, roles: list[str]) -> str:
+        now = int(self.clock.now())
+        claims = {
+            "iss": self.config.node_id,
+            "aud": self.config.node_id,
+            "sub": sub,
+            "tenant": tenant,
+            "roles": roles,
+            "iat": now,
+            "exp": now + TOKEN_TTL_S,
+        }
+        header = {"alg": "EdDSA", "typ": "JWT", "kid": self.key.kid}
+        return jws.serialize_compact(header, json.dumps(claims).encode(), self.key, registry=self._registry)
+
+    def verify(self, token: str) -> Principal:
+        """ApiError UNAUTHENTICATED for anything but a token that this node signed, for itself, not yet expired."""
+        refused = ApiError("UNAUTHENTICATED", message="bad token")
+        try:
+            claims = self.claims(token)
+            principal = Principal(
+                str(claims["sub"]), claims["tenant"], tuple(claims["roles"]), float(claims["exp"])
+            )
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise refused from error
+        node = self.config.node_id
+        now = self.clock.now()
+        if claims.get("iss") != node or claims.get("aud") != node or not now < principal.expires_at:
+            raise refused
+        if not isinstance(principal.tenant, str) or not principal.tenant or float(claims.get("iat", 0)) > now + 60:
+            raise refused
+        return principal
+
+    def claims(self, token: str) -> dict[str, Any]:
+        """The payload of a token whose signature is good. JoseError or ValueError otherwise."""
+        verified = jws.deserialize_compact(token, self.key, registry=self._registry)
+        claims = json.loads(verified.payload)
+        if not isinstance(claims, dict):
+            raise ValueError("claims are no object")
+        return claims
+
+    def jwks(self) -> dict[str, Any]:
+        return {"keys": [self.key.as_dict(private=False)]}

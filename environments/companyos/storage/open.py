@@ -1,0 +1,18 @@
+"""The store of a node. Imports its database driver only when that is the node's database."""
+
+from __future__ import annotations
+
+from environments.companyos.config import NodeConfig
+from environments.companyos.storage.base import Store
+
+
+def open_store(config: NodeConfig) -> Store:
+    if config.mode == "D":
+        from environments.companyos.storage.sqlite import SqliteStore
+
+        return SqliteStore(config.data_dir / "companyos.sqlite")
+    from environments.companyos.storage.postgres import PostgresStore
+
+    if config.postgres_app_dsn is None:
+        raise SystemExit("postgres_app_dsn is required in this mode")
+    return PostgresStore(config.postgres_app_dsn)

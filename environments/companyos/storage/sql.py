@@ -1,0 +1,405 @@
+"""The transaction and the store over SQL, written once. PostgreSQL scopes rows by RLS, SQLite by the `scope` clause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from environments.companyos import audit as chain
+from environments.companyos.errors import ApiError
+from environments.companyos.storage import rows, syncing
+from environments.companyos.storage.base import Doc, Tx
+from environments.companyos.storage.rows import canonical, known_id, required_id
+
+
+class Statements(Protocol):
+    """What a database must offer: run a statement with named parameters (`:name`), and its dialect's few words."""
+
+    scope: str  # "tenant_id = :tenant" or "true"
+    contains: str  # does search_text contain :text
+    for_update: str
+    has_investigations: bool
+
+    def run(self, sql: str, params: dict[str, Any]) -> tuple[list[tuple[Any, ...]], int]: ...
+    def system(self) -> AbstractContextManager[None]:
+        """Statements inside act for the node itself (tenant `_system`)."""
+        ...
+
+    def lock_chain(self) -> None: ...
+
+
+class SqlTx:
+    """See storage.base.Tx."""
+
+    def __init__(self, tenant: str, db: Statements) -> None:
+        self.tenant = tenant
+        self.db = db
+        self.pending_events: list[Doc] = []
+        self.pending_audit: list[Doc] = []
+
+    def rows(self, sql: str, **params: Any) -> list[tuple[Any, ...]]:
+        return self.db.run(sql.replace("{scope}", self.db.scope), {"tenant": self.tenant, **params})[0]
+
+    def change(self, sql: str, **params: Any) -> int:
+        return self.db.run(sql.replace("{scope}", self.db.scope), {"tenant": self.tenant, **params})[1]
+
+    # entities
+
+    def put_entity(self, doc: Doc) -> None:
+        self.change(
+            "INSERT INTO entities (tenant_id, id, kind, labels, props, created_at, updated_at, created_by, version, search_text)"
+            " VALUES (:tenant, :id, :kind, :labels, :props, :created_at, :updated_at, :created_by, :version, :search_text)"
+            " ON CONFLICT (tenant_id, id) DO UPDATE SET kind = excluded.kind, labels = excluded.labels,"
+            " props = excluded.props, created_at = excluded.created_at, updated_at = excluded.updated_at,"
+            " created_by = excluded.created_by, version = excluded.version, search_text = excluded.search_text",
+            id=required_id(doc["id"], "INVALID"),
+            kind=doc["kind"],
+            labels=canonical(doc["labels"]),
+            props=canonical(doc["props"]),
+            created_at=doc["createdAt"],
+            updated_at=doc["updatedAt"],
+            created_by=doc["createdBy"],
+            version=doc["version"],
+            search_text=rows.search_text(doc["kind"], doc["labels"], doc["props"]),
+        )
+
+    def get_entity(self, id_: str, lock: str = "") -> Doc | None:
+        if (known := known_id(id_)) is None:
+            return None
+        found = self.rows(f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} AND id = :id{lock}", id=known)
+        return rows.entity(found[0]) if found else None
+
+    def lock_entity(self, id_: str) -> Doc | None:
+        return self.get_entity(id_, self.db.for_update)
+
+    def list_entities(self, kind: str | None = None, limit: int = 100, offset: int = 0) -> list[Doc]:
+        where = "{scope} AND kind = :kind" if kind is not None else "{scope}"
+        found = self.rows(
+            f"SELECT {rows.ENTITY} FROM entities WHERE {where} ORDER BY created_at, id {_page(limit)}",
+            kind=kind,
+            limit=limit,
+            offset=offset,
+        )
+        return [rows.entity(row) for row in found]
+
+    def search(self, text: str, limit: int = 50) -> list[Doc]:
+        found = self.rows(
+            f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} AND {self.db.contains}"
+            f" ORDER BY created_at, id {_page(limit)}",
+            text=text.casefold(),
+            limit=limit,
+            offset=0,
+        )
+        return [rows.entity(row) for row in found]
+
+    def delete_entity(self, id_: str) -> bool:
+        before = self.lock_entity(id_)
+        if before is None:
+            return False
+        self.change("DELETE FROM entities WHERE {scope} AND id = :id", id=before["id"])
+        self.bury("entity", before["id"], before["version"] + 1)
+        return True
+
+    def bury(self, type_: str, id_: str, version: int) -> None:
+        """Remember that the object was deleted, and when in its history."""
+        self.change(
+            "INSERT INTO tombstones (tenant_id, type, id, version) VALUES (:tenant, :type, :id, :version)"
+            " ON CONFLICT (tenant_id, type, id) DO UPDATE SET version = excluded.version",
+            type=type_,
+            id=id_,
+            version=version,
+        )
+
+    def tombstone(self, type_: str, id_: str) -> int | None:
+        if (known := known_id(id_)) is None:
+            return None
+        found = self.rows("SELECT version FROM tombstones WHERE {scope} AND type = :type AND id = :id", type=type_, id=known)
+        return int(found[0][0]) if found else None
+
+    # relationships
+
+    def put_relationship(self, doc: Doc) -> None:
+        self.change(
+            "INSERT INTO relationships (tenant_id, id, src_id, dst_id, type, props, created_at)"
+            " VALUES (:tenant, :id, :src, :dst, :type, :props, :created_at)"
+            " ON CONFLICT (tenant_id, id) DO UPDATE SET src_id = excluded.src_id, dst_id = excluded.dst_id,"
+            " type = excluded.type, props = excluded.props, created_at = excluded.created_at",
+            id=required_id(doc["id"], "INVALID"),
+            src=required_id(doc["srcId"]),
+            dst=required_id(doc["dstId"]),
+            type=doc["type"],
+            props=canonical(doc["props"]),
+            created_at=doc["createdAt"],
+        )
+
+    def get_relationship(self, id_: str) -> Doc | None:
+        if (known := known_id(id_)) is None:
+            return None
+        found = self.rows(f"SELECT {rows.RELATIONSHIP} FROM relationships WHERE {{scope}} AND id = :id", id=known)
+        return rows.relationship(found[0]) if found else None
+
+    def list_relationships(self, entity_id: str | None = None, limit: int = -1, offset: int = 0) -> list[Doc]:
+        where, known = "{scope}", None
+        if entity_id is not None:
+            if (known := known_id(entity_id)) is None:
+                return []
+            where += " AND (src_id = :entity OR dst_id = :entity)"
+        found = self.rows(
+            f"SELECT {rows.RELATIONSHIP} FROM relationships WHERE {where} ORDER BY created_at, id {_page(limit)}",
+            entity=known,
+            limit=limit,
+            offset=offset,
+        )
+        return [rows.relationship(row) for row in found]
+
+    def relationships_of(self, entity_ids: Sequence[str]) -> list[Doc]:
+        found: dict[str, Doc] = {}
+        for id_ in entity_ids:
+            found.update((doc["id"], doc) for doc in self.list_relationships(id_))
+        return sorted(found.values(), key=lambda doc: (doc["createdAt"], doc["id"]))
+
+    def delete_relationship(self, id_: str) -> bool:
+        known = known_id(id_)
+        if known is None or not self.change("DELETE FROM relationships WHERE {scope} AND id = :id", id=known):
+            return False
+        self.bury("relationship", known, 1)
+        return True
+
+    # investigations
+
+    def put_investigation(self, doc: Doc) -> None:
+        id_ = required_id(doc["id"], "INVALID")
+        self.change(
+            "INSERT INTO investigations (tenant_id, id, name, description, status, created_at)"
+            " VALUES (:tenant, :id, :name, :description, :status, :created_at)"
+            " ON CONFLICT (tenant_id, id) DO UPDATE SET name = excluded.name, description = excluded.description,"
+            " status = excluded.status",
+            id=id_,
+            name=doc["name"],
+            description=doc.get("description"),
+            status=doc["status"],
+            created_at=doc["createdAt"],
+        )
+        self.change("DELETE FROM investigation_entities WHERE {scope} AND investigation_id = :id", id=id_)
+        for position, entity_id in enumerate(dict.fromkeys(required_id(item) for item in doc["entityIds"])):
+            self.change(
+                "INSERT INTO investigation_entities (tenant_id, investigation_id, entity_id, position)"
+                " VALUES (:tenant, :id, :entity, :position)",
+                id=id_,
+                entity=entity_id,
+                position=position,
+            )
+
+    def get_investigation(self, id_: str) -> Doc | None:
+        if (known := known_id(id_)) is None:
+            return None
+        found = self.rows(f"SELECT {rows.INVESTIGATION} FROM investigations WHERE {{scope}} AND id = :id", id=known)
+        return self._investigation(found[0]) if found else None
+
+    def list_investigations(self, limit: int = -1, offset: int = 0) -> list[Doc]:
+        found = self.rows(
+            f"SELECT {rows.INVESTIGATION} FROM investigations WHERE {{scope}} ORDER BY created_at, id {_page(limit)}",
+            limit=limit,
+            offset=offset,
+        )
+        return [self._investigation(row) for row in found]
+
+    def _investigation(self, row: tuple[Any, ...]) -> Doc:
+        members = self.rows(
+            "SELECT entity_id FROM investigation_entities WHERE {scope} AND investigation_id = :id ORDER BY position", id=row[0]
+        )
+        return rows.investigation(row, [member[0] for member in members])
+
+    def delete_investigation(self, id_: str) -> bool:
+        known = known_id(id_)
+        return known is not None and bool(
+            self.change("DELETE FROM investigations WHERE {scope} AND id = :id", id=known)
+        )
+
+    # runs
+
+    def put_run(self, doc: Doc) -> None:
+        id_ = required_id(doc["id"], "INVALID")
+        self.change(
+            "INSERT INTO runs (tenant_id, id, runbook, state, input, steps, created_by, created_at)"
+            " VALUES (:tenant, :id, :runbook, :state, :input, :steps, :created_by, :created_at)"
+            " ON CONFLICT (tenant_id, id) DO UPDATE SET state = excluded.state, steps = excluded.steps",
+            id=id_,
+            runbook=doc["runbook"],
+            state=doc["state"],
+            input=canonical(doc["input"]),
+            steps=canonical(doc["steps"]),
+            created_by=doc["createdBy"],
+            created_at=doc["createdAt"],
+        )
+        waits = doc["state"] in ("QUEUED", "RUNNING")
+        with self.db.system():
+            if waits:
+                self.change("INSERT INTO run_queue (run_id, tenant) VALUES (:id, :tenant) ON CONFLICT DO NOTHING", id=id_)
+            else:
+                self.change("DELETE FROM run_queue WHERE run_id = :id AND tenant = :tenant", id=id_)
+
+    def get_run(self, id_: str, lock: str = "") -> Doc | None:
+        if (known := known_id(id_)) is None:
+            return None
+        found = self.rows(f"SELECT {rows.RUN} FROM runs WHERE {{scope}} AND id = :id{lock}", id=known)
+        return rows.run(found[0]) if found else None
+
+    def lock_run(self, id_: str) -> Doc | None:
+        return self.get_run(id_, self.db.for_update)
+
+    def list_runs(self, limit: int = -1, offset: int = 0) -> list[Doc]:
+        sql = f"SELECT {rows.RUN} FROM runs WHERE {{scope}} ORDER BY created_at, id {_page(limit)}"
+        return [rows.run(row) for row in self.rows(sql, limit=limit, offset=offset)]
+
+    # users
+
+    def put_user(self, doc: Doc) -> None:
+        self.change(
+            "INSERT INTO users (tenant_id, username, password_hash, roles, disabled)"
+            " VALUES (:tenant, :username, :hash, :roles, :disabled) ON CONFLICT (tenant_id, username) DO UPDATE SET"
+            " password_hash = excluded.password_hash, roles = excluded.roles, disabled = excluded.disabled",
+            username=doc["username"],
+            hash=doc["passwordHash"],
+            roles=canonical(doc["roles"]),
+            disabled=int(doc.get("disabled", False)),
+        )
+
+    def get_user(self, username: str) -> Doc | None:
+        found = self.rows(f"SELECT {rows.USER} FROM users WHERE {{scope}} AND username = :username", username=username)
+        return rows.user(found[0]) if found else None
+
+    def list_users(self) -> list[Doc]:
+        return [rows.user(row) for row in self.rows(f"SELECT {rows.USER} FROM users WHERE {{scope}} ORDER BY username")]
+
+    # events, audit, outbox, sync
+
+    def append_event(self, type_: str, object_type: str, object_id: str) -> None:
+        self.pending_events.append({"type": type_, "object_type": object_type, "object_id": object_id})
+
+    def append_audit(self, entry: Doc) -> None:
+        self.pending_audit.append(entry)
+
+    def flush(self) -> None:
+        """Write events, then audit: last, and in this order, so that their locks are short and never cross."""
+        if self.pending_events:
+            count = len(self.pending_events)
+            last = self.rows(
+                "INSERT INTO event_counters (tenant_id, last) VALUES (:tenant, :count)"
+                " ON CONFLICT (tenant_id) DO UPDATE SET last = event_counters.last + :count RETURNING last",
+                count=count,
+            )[0][0]
+            for seq, event in enumerate(self.pending_events, start=last - count + 1):
+                self.change(
+                    "INSERT INTO events (tenant_id, seq, type, object_type, object_id)"
+                    " VALUES (:tenant, :seq, :type, :object_type, :object_id)",
+                    seq=seq,
+                    **event,
+                )
+        if self.pending_audit:
+            with self.db.system():
+                self.db.lock_chain()
+                chain.extend(self, self.pending_audit)
+
+    def events_after(self, seq: int, limit: int = 100) -> list[Doc]:
+        found = self.rows(
+            "SELECT seq, type, object_type, object_id, tenant_id FROM events WHERE {scope} AND seq > :seq"
+            " ORDER BY seq LIMIT :limit",
+            seq=seq,
+            limit=limit,
+        )
+        return [{"seq": r[0], "type": r[1], "objectType": r[2], "id": r[3], "tenantId": r[4]} for r in found]
+
+    def write_outbox(self, op: Doc) -> None:
+        self.change(
+            "INSERT INTO outbox (op_id, kind, tenant, doc) VALUES (:op_id, :kind, :tenant, :doc)",
+            op_id=op["op_id"],
+            kind=op["kind"],
+            doc=canonical(op["doc"]),
+        )
+
+    def sync_mark(self, node_id: str) -> int:
+        found = self.rows("SELECT seq FROM sync_marks WHERE {scope} AND node_id = :node", node=node_id)
+        return int(found[0][0]) if found else 0
+
+    def advance_sync_mark(self, node_id: str, seq: int) -> None:
+        self.change(
+            "INSERT INTO sync_marks (tenant_id, node_id, seq) VALUES (:tenant, :node, :seq)"
+            " ON CONFLICT (tenant_id, node_id) DO UPDATE SET seq = excluded.seq",
+            node=node_id,
+            seq=seq,
+        )
+
+    def apply_sync_op(self, node_id: str, seq: int, op: Doc) -> bool:
+        return syncing.apply(self, node_id, seq, op)
+
+    def counts(self) -> dict[str, int]:
+        tables = {"entity": "entities", "relationship": "relationships", "run": "runs"}
+        if self.db.has_investigations:
+            tables["investigation"] = "investigations"
+        return {t: int(self.rows(f"SELECT count(*) FROM {name} WHERE {{scope}}")[0][0]) for t, name in tables.items()}
+
+
+def _page(limit: int) -> str:
+    return "LIMIT :limit OFFSET :offset" if limit >= 0 else ""
+
+
+class SqlStore:
+    """The node's own tables, over any SQL database (storage.base.Store without the outbox)."""
+
+    kind = ""
+
+    def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
+        raise NotImplementedError
+
+    def _system(self) -> AbstractContextManager[SqlTx]:
+        return self.transaction("_system")  # type: ignore[return-value]
+
+    def meta_get(self, key: str) -> str | None:
+        with self._system() as tx:
+            found = tx.rows("SELECT value FROM node_meta WHERE key = :key", key=key)
+        return str(found[0][0]) if found else None
+
+    def meta_set(self, key: str, value: str) -> None:
+        with self._system() as tx:
+            tx.change(
+                "INSERT INTO node_meta (key, value) VALUES (:key, :value)"
+                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                key=key,
+                value=value,
+            )
+
+    def tenants(self) -> list[str]:
+        with self._system() as tx:
+            return [row[0] for row in tx.rows("SELECT name FROM node_tenants WHERE name <> '_system' ORDER BY name")]
+
+    def ensure_tenant(self, tenant: str) -> None:
+        with self._system() as tx:
+            tx.change("INSERT INTO node_tenants (name) VALUES (:name) ON CONFLICT DO NOTHING", name=tenant)
+
+    def audit_after(self, seq: int, limit: int = 100) -> list[Doc]:
+        with self._system() as tx:
+            sql = f"SELECT {rows.AUDIT} FROM audit WHERE seq > :seq ORDER BY seq LIMIT :limit"
+            return [rows.audit(row) for row in tx.rows(sql, seq=seq, limit=limit)]
+
+    def queued_runs(self, limit: int = 50) -> list[tuple[str, str]]:
+        with self._system() as tx:
+            found = tx.rows("SELECT tenant, run_id FROM run_queue ORDER BY tenant, run_id LIMIT :limit", limit=limit)
+        return [(row[0], row[1]) for row in found]
+
+    def ping(self) -> None:
+        with self._system() as tx:
+            tx.rows("SELECT 1 FROM node_meta LIMIT 1")
+
+    def outbox_after(self, seq: int, limit: int = 100) -> list[Doc]:
+        raise ApiError("UNSUPPORTED_IN_MODE", message="only an edge node has an outbox")
+
+    def ack_outbox(self, seq: int) -> None:
+        raise ApiError("UNSUPPORTED_IN_MODE", message="only an edge node has an outbox")
+
+    def acked_seq(self) -> int:
+        return 0
+
+    def backlog(self) -> int:
+        return 0

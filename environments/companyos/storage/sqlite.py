@@ -1,0 +1,110 @@
+"""SQLite: one file, one connection, one transaction at a time; what is acknowledged is on the disk."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from environments.companyos.errors import ApiError
+from environments.companyos.storage.base import Doc, Tx
+from environments.companyos.storage.sql import SqlStore, SqlTx
+
+# FULL: a commit returns after fsync of the log, so an acknowledged write survives a power cut.
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=3000", "cache_size=-4000")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=128)
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+class Sqlite:
+    """Statements of one transaction (storage.sql.Statements)."""
+
+    scope = "tenant_id = :tenant"
+    contains = "instr(search_text, :text) > 0"
+    for_update = ""
+    has_investigations = False
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def run(self, sql: str, params: dict[str, Any]) -> tuple[list[tuple[Any, ...]], int]:
+        cursor = self.connection.execute(sql, params)
+        return cursor.fetchall(), cursor.rowcount
+
+    @contextmanager
+    def system(self) -> Iterator[None]:
+        yield
+
+    def lock_chain(self) -> None:
+        """A transaction here is alone anyway."""
+
+
+class SqliteStore(SqlStore):
+    kind = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self.connection = connect(path)
+        self.lock = threading.RLock()
+
+    def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
+        return self._transaction(tenant)
+
+    @contextmanager
+    def _transaction(self, tenant: str) -> Iterator[Tx]:
+        with self.lock:
+            if self.connection.in_transaction:
+                raise RuntimeError("a transaction inside a transaction")
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                tx = SqlTx(tenant, Sqlite(self.connection))
+                yield tx
+                tx.flush()
+                self.connection.execute("COMMIT")
+            except sqlite3.IntegrityError as error:
+                if "FOREIGN KEY" in str(error):
+                    raise ApiError("NOT_FOUND", message="no such object") from error
+                raise ApiError("CONFLICT", message="already exists") from error
+            except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError) as error:
+                raise ApiError("INVALID", message="a value cannot be stored") from error
+            except sqlite3.DatabaseError as error:
+                raise ApiError("UNAVAILABLE", message="the database does not answer") from error
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+
+    def outbox_after(self, seq: int, limit: int = 100) -> list[Doc]:
+        with self._system() as tx:
+            sql = "SELECT seq, op_id, kind, tenant, doc FROM outbox WHERE seq > :seq ORDER BY seq LIMIT :limit"
+            found = tx.rows(sql, seq=seq, limit=limit)
+        names = ("seq", "op_id", "kind", "tenant", "doc")
+        return [{**dict(zip(names, row, strict=True)), "doc": json.loads(row[4])} for row in found]
+
+    def ack_outbox(self, seq: int) -> None:
+        with self._system() as tx:
+            tx.change("DELETE FROM outbox WHERE seq <= :seq", seq=seq)
+            tx.change(
+                "INSERT INTO node_meta (key, value) VALUES ('sync.acked_seq', :text)"
+                " ON CONFLICT (key) DO UPDATE SET value = :text WHERE CAST(value AS INTEGER) < :seq",
+                text=str(seq),
+                seq=seq,
+            )
+
+    def acked_seq(self) -> int:
+        return int(self.meta_get("sync.acked_seq") or 0)
+
+    def backlog(self) -> int:
+        with self._system() as tx:
+            return int(tx.rows("SELECT count(*) FROM outbox")[0][0])
+
+    def close(self) -> None:
+        with self.lock:
+            self.connection.close()

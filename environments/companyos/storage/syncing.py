@@ -1,0 +1,91 @@
+"""Applying an edge's operations at its parent: each once, in order, the same result whatever arrives first.
+
+The higher version of an object wins; equal versions are decided by the canonical text, so two parents that saw the same
+operations hold the same objects. Wall clocks decide nothing. A delete is a version too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from environments.companyos.errors import ApiError
+from environments.companyos.storage.base import Doc
+from environments.companyos.storage.rows import canonical, known_id
+
+if TYPE_CHECKING:
+    from environments.companyos.storage.sql import SqlTx
+
+
+def apply(tx: SqlTx, node_id: str, seq: int, op: Doc) -> bool:
+    """See storage.base.Tx.apply_sync_op."""
+    mark = tx.sync_mark(node_id)
+    if seq <= mark:
+        return False
+    if seq != mark + 1:
+        raise ApiError("CONFLICT", message=f"operation {mark + 1} is missing before {seq}")
+    doc = op.get("doc")
+    if not isinstance(doc, dict) or known_id(doc.get("id")) is None:
+        raise ApiError("INVALID", message="operation without a document")
+    kind = op.get("kind")
+    changed = False
+    try:
+        if kind == "entity.put":
+            changed = put_entity(tx, doc)
+        elif kind == "entity.delete":
+            changed = delete_entity(tx, doc)
+        elif kind == "relationship.put":
+            changed = put_relationship(tx, doc)
+        elif kind == "relationship.delete":
+            changed = tx.delete_relationship(doc["id"])
+        else:
+            raise ApiError("INVALID", message="unknown kind of operation")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ApiError("INVALID", message="malformed document") from error
+    tx.advance_sync_mark(node_id, seq)
+    if changed:
+        object_type = str(kind).partition(".")[0]
+        tx.append_event(str(kind), object_type, doc["id"])
+    return True
+
+
+def wins(new: Doc, old: Doc) -> bool:
+    """Does the arriving entity replace the one that is here?"""
+    return (new["version"], _content(new)) > (old["version"], _content(old))
+
+
+def _content(doc: Doc) -> str:
+    return canonical({key: value for key, value in doc.items() if key != "tenantId"})
+
+
+def put_entity(tx: SqlTx, doc: Doc) -> bool:
+    buried = tx.tombstone("entity", doc["id"])
+    if buried is not None and buried >= doc["version"]:
+        return False
+    old = tx.lock_entity(doc["id"])
+    if old is not None and not wins(doc, old):
+        return False
+    tx.put_entity(doc)
+    return True
+
+
+def delete_entity(tx: SqlTx, doc: Doc) -> bool:
+    """`doc` holds the id and the version of the deletion (one more than what was deleted)."""
+    old = tx.lock_entity(doc["id"])
+    version = int(doc.get("version", 1 << 30))
+    if old is not None and old["version"] > version:
+        return False
+    if old is not None:
+        tx.delete_entity(doc["id"])
+    if version > (tx.tombstone("entity", doc["id"]) or 0):
+        tx.bury("entity", doc["id"], version)
+    return old is not None
+
+
+def put_relationship(tx: SqlTx, doc: Doc) -> bool:
+    """Skipped where an end is gone here: the edge will learn of the deletion, a dangling edge helps nobody."""
+    if tx.tombstone("relationship", doc["id"]) is not None:
+        return False
+    if tx.get_entity(doc["srcId"]) is None or tx.get_entity(doc["dstId"]) is None:
+        return False
+    tx.put_relationship(doc)
+    return True
