@@ -23,8 +23,8 @@ class Tx(Protocol):
 
     tenant: str
 
-    def put_entity(self, doc: Doc) -> None:
-        """Insert or replace. ApiError CONFLICT if the id belongs to somebody else in a way that may not be told."""
+    def put_entity(self, doc: Doc, *, new: bool = False) -> None:
+        """Insert or replace; `new`: insert, ApiError CONFLICT if the tenant has that id."""
         ...
 
     def get_entity(self, id_: str) -> Doc | None: ...

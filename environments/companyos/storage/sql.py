@@ -12,6 +12,16 @@ from environments.companyos.storage import rows, syncing
 from environments.companyos.storage.base import Doc, Tx
 from environments.companyos.storage.rows import canonical, known_id, required_id
 
+INSERT_ENTITY = (
+    "INSERT INTO entities (tenant_id, id, kind, labels, props, created_at, updated_at, created_by, version, search_text)"
+    " VALUES (:tenant, :id, :kind, :labels, :props, :created_at, :updated_at, :created_by, :version, :search_text)"
+)
+REPLACE_ENTITY = (
+    " ON CONFLICT (tenant_id, id) DO UPDATE SET kind = excluded.kind, labels = excluded.labels, props = excluded.props,"
+    " created_at = excluded.created_at, updated_at = excluded.updated_at, created_by = excluded.created_by,"
+    " version = excluded.version, search_text = excluded.search_text"
+)
+
 
 class Statements(Protocol):
     """What a database must offer: run a statement with named parameters (`:name`), and its dialect's few words."""
@@ -46,13 +56,9 @@ class SqlTx:
 
     # entities
 
-    def put_entity(self, doc: Doc) -> None:
+    def put_entity(self, doc: Doc, *, new: bool = False) -> None:
         self.change(
-            "INSERT INTO entities (tenant_id, id, kind, labels, props, created_at, updated_at, created_by, version, search_text)"
-            " VALUES (:tenant, :id, :kind, :labels, :props, :created_at, :updated_at, :created_by, :version, :search_text)"
-            " ON CONFLICT (tenant_id, id) DO UPDATE SET kind = excluded.kind, labels = excluded.labels,"
-            " props = excluded.props, created_at = excluded.created_at, updated_at = excluded.updated_at,"
-            " created_by = excluded.created_by, version = excluded.version, search_text = excluded.search_text",
+            INSERT_ENTITY if new else INSERT_ENTITY + REPLACE_ENTITY,
             id=required_id(doc["id"], "INVALID"),
             kind=doc["kind"],
             labels=canonical(doc["labels"]),

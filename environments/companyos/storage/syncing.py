@@ -27,24 +27,23 @@ def apply(tx: SqlTx, node_id: str, seq: int, op: Doc) -> bool:
     if not isinstance(doc, dict) or known_id(doc.get("id")) is None:
         raise ApiError("INVALID", message="operation without a document")
     kind = op.get("kind")
-    changed = False
+    event: str | None = None
     try:
         if kind == "entity.put":
-            changed = put_entity(tx, doc)
+            event = put_entity(tx, doc)
         elif kind == "entity.delete":
-            changed = delete_entity(tx, doc)
+            event = delete_entity(tx, doc)
         elif kind == "relationship.put":
-            changed = put_relationship(tx, doc)
+            event = put_relationship(tx, doc)
         elif kind == "relationship.delete":
-            changed = tx.delete_relationship(doc["id"])
+            event = "relationship.delete" if tx.delete_relationship(doc["id"]) else None
         else:
             raise ApiError("INVALID", message="unknown kind of operation")
     except (KeyError, TypeError, AttributeError) as error:
         raise ApiError("INVALID", message="malformed document") from error
     tx.advance_sync_mark(node_id, seq)
-    if changed:
-        object_type = str(kind).partition(".")[0]
-        tx.append_event(str(kind), object_type, doc["id"])
+    if event is not None:
+        tx.append_event(event, event.partition(".")[0], doc["id"])
     return True
 
 
@@ -57,35 +56,36 @@ def _content(doc: Doc) -> str:
     return canonical({key: value for key, value in doc.items() if key != "tenantId"})
 
 
-def put_entity(tx: SqlTx, doc: Doc) -> bool:
+def put_entity(tx: SqlTx, doc: Doc) -> str | None:
+    """The event of the change, None if nothing changed."""
     buried = tx.tombstone("entity", doc["id"])
     if buried is not None and buried >= doc["version"]:
-        return False
+        return None
     old = tx.lock_entity(doc["id"])
     if old is not None and not wins(doc, old):
-        return False
+        return None
     tx.put_entity(doc)
-    return True
+    return "entity.create" if old is None else "entity.update"
 
 
-def delete_entity(tx: SqlTx, doc: Doc) -> bool:
+def delete_entity(tx: SqlTx, doc: Doc) -> str | None:
     """`doc` holds the id and the version of the deletion (one more than what was deleted)."""
     old = tx.lock_entity(doc["id"])
     version = int(doc.get("version", 1 << 30))
     if old is not None and old["version"] > version:
-        return False
+        return None
     if old is not None:
         tx.delete_entity(doc["id"])
     if version > (tx.tombstone("entity", doc["id"]) or 0):
         tx.bury("entity", doc["id"], version)
-    return old is not None
+    return None if old is None else "entity.delete"
 
 
-def put_relationship(tx: SqlTx, doc: Doc) -> bool:
+def put_relationship(tx: SqlTx, doc: Doc) -> str | None:
     """Skipped where an end is gone here: the edge will learn of the deletion, a dangling edge helps nobody."""
     if tx.tombstone("relationship", doc["id"]) is not None:
-        return False
+        return None
     if tx.get_entity(doc["srcId"]) is None or tx.get_entity(doc["dstId"]) is None:
-        return False
+        return None
     tx.put_relationship(doc)
-    return True
+    return "relationship.create"
