@@ -1,0 +1,112 @@
+"""From a configuration to services, and from services to the application of one role."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from environments.companyos import discovery, errors, health, log, web
+from environments.companyos.audit import AuditLog
+from environments.companyos.clock import Clock
+from environments.companyos.config import NodeConfig
+from environments.companyos.events import EventLog
+from environments.companyos.identity import Identity
+from environments.companyos.metrics import Metrics
+from environments.companyos.policy import PolicyEngine
+from environments.companyos.services import Services
+from environments.companyos.storage.graph import RelationalGraph
+from environments.companyos.storage.open import open_store
+
+
+def build_services(config: NodeConfig, role: str) -> Services:
+    clock = Clock(config.clock_file)
+    store = open_store(config)
+    policy = PolicyEngine(clock)
+    policy.load_default()
+    return Services(
+        config=config,
+        role=role,
+        clock=clock,
+        store=store,
+        graph=RelationalGraph(store),
+        identity=Identity(config, store, clock),
+        policy=policy,
+        audit=AuditLog(store, clock),
+        events=EventLog(store),
+        metrics=Metrics(),
+    )
+
+
+def module(name: str) -> Any:
+    """A module of this package, imported when a role needs it."""
+    return importlib.import_module(f"environments.companyos.{name}")
+
+
+def routes(services: Services) -> list[BaseRoute]:
+    """docs/contract.md, "Words": what each role mounts."""
+    config, role = services.config, services.role
+    mounted: list[BaseRoute] = [*health.routes(services)]
+    local_administration = role == "edge" or (role == "data" and config.variant == "tethered")
+    if role in ("data", "edge"):
+        mounted += discovery.routes(services)
+        mounted += module("graphql_api").routes(services)
+        mounted += web.event_routes(services)
+        mounted += web.inference_routes(services)
+        mounted += module("sync").routes(services)
+        mounted += module("migration").routes(services)
+    if role == "control":
+        mounted += module("tether").control_routes(services)
+        if config.mode in ("A", "B"):
+            mounted += module("billing").routes(services)
+    if role == "control" or local_administration:
+        mounted += web.identity_routes(services)
+        mounted += module("admin").routes(services)
+    return mounted
+
+
+def start_background(services: Services) -> None:
+    """Policy first: the last known good one is in force before the first request."""
+    if services.config.control_url is not None or services.config.parent_url is not None:
+        module("tether").start(services)
+    if services.role in ("data", "edge"):
+        module("maestro").start(services)
+    if services.role == "edge":
+        module("sync").start(services)
+
+
+class Outermost:
+    """Counts answers; a crash below becomes a 500 that tells nothing, and a log line without values."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self.app = app
+        self.services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def counted(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                self.services.metrics.request(message["status"])
+            await send(message)
+
+        try:
+            await self.app(scope, receive, counted)
+        except Exception as error:
+            if not started:  # errors.on_crash has answered and logged the rest
+                log.crash("asgi", error)
+                await JSONResponse({"error": {"code": "INTERNAL", "message": "internal error"}}, 500)(scope, receive, send)
+
+
+def create_app(services: Services) -> ASGIApp:
+    app = Starlette(routes=routes(services), exception_handlers=dict(errors.HANDLERS))
+    return Outermost(app, services)

@@ -1,0 +1,99 @@
+"""What the node says of itself. Claims only: the suite probes each of them."""
+
+from __future__ import annotations
+
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from environments.companyos import limits
+from environments.companyos.services import Services
+
+PRODUCT = "companyos"
+_probe: dict[str, tuple[float, bool]] = {}
+PROBE_TTL_S = 2.0
+
+
+def model_answers(url: str | None) -> bool:
+    """Does a model server answer there? Asked at most every PROBE_TTL_S, within half a second."""
+    if url is None:
+        return False
+    at, answered = _probe.get(url, (0.0, False))
+    if time.monotonic() - at < PROBE_TTL_S and at:
+        return answered
+    try:
+        with urllib.request.urlopen(url.rstrip("/") + "/v1/models", timeout=0.5) as response:  # fixed by configuration
+            answered = response.status == 200
+    except (urllib.error.URLError, OSError, ValueError):
+        answered = False
+    _probe[url] = (time.monotonic(), answered)
+    return answered
+
+
+def components(services: Services) -> dict[str, dict[str, Any]]:
+    mode = services.config.mode
+    edge, hosted = mode == "D", mode in ("A", "B")
+    inference = model_answers(services.config.model_server)
+
+    def part(present: bool, kind: str) -> dict[str, Any]:
+        return {"present": present, "kind": kind if present else "none"}
+
+    return {
+        "postgres": part(not edge, "postgresql"),
+        "sqlite": part(edge, "sqlite"),
+        "graph": part(True, services.graph.kind),
+        "policy": part(True, "rego"),
+        "maestro": part(True, "local-agent" if edge else "orchestrator"),
+        "inference": part(inference, "slm" if edge else "llm"),
+        "billing": part(hosted, "stripe"),
+        "directory": part(hosted, "own" if mode == "A" else "federated"),
+    }
+
+
+def capabilities(services: Services) -> list[str]:
+    mode = services.config.mode
+    found = {"graphql", "graph", "search", "events", "runs", "policy"}
+    found |= {"sync"} if mode == "D" else {"investigations", "sync-receiver", "export", "import"}
+    if mode in ("A", "B"):
+        found |= {"billing", "directory"}
+    else:
+        found |= {"licence", "bundle"}
+    if model_answers(services.config.model_server):
+        found.add("inference")
+    return sorted(found)
+
+
+def document(services: Services) -> dict[str, Any]:
+    config = services.config
+    return {
+        "product": PRODUCT,
+        "node_id": config.node_id,
+        "mode": config.mode,
+        "variant": config.variant,
+        "version": config.version,
+        "schema_version": config.schema_version,
+        "components": components(services),
+        "capabilities": capabilities(services),
+        "limits": {
+            "page_size": limits.PAGE_SIZE,
+            "max_depth": limits.MAX_DEPTH,
+            "max_bundle_bytes": limits.MAX_BUNDLE_BYTES,
+            "cold_start_s": limits.COLD_START_S[config.mode],
+        },
+        "ports": [
+            {"service": service, "port": port, "interface": "127.0.0.1" if service == "postgres" else config.listen}
+            for service, port in sorted(config.ports.items())
+        ],
+    }
+
+
+def routes(services: Services) -> list[Route]:
+    def well_known(request: Request) -> Response:
+        return JSONResponse(document(services))
+
+    return [Route("/.well-known/companyos", well_known)]

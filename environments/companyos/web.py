@@ -1,0 +1,107 @@
+"""The small routes: login, keys, events, inference. Shared helpers for reading a request."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from environments.companyos.errors import ApiError
+from environments.companyos.identity import TOKEN_TTL_S
+from environments.companyos.operations import storable
+from environments.companyos.services import Services
+
+MAX_JSON_BYTES = 1 << 20
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """The body as a JSON object of at most MAX_JSON_BYTES; ApiError INVALID otherwise."""
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MAX_JSON_BYTES:
+            raise ApiError("INVALID", 413, "the body is too large")
+    try:
+        body = json.loads(bytes(raw))
+    except (ValueError, RecursionError) as error:
+        raise ApiError("INVALID", message="the body is not JSON") from error
+    if not isinstance(body, dict):
+        raise ApiError("INVALID", message="the body is not a JSON object")
+    return body
+
+
+def number(request: Request, name: str, default: int = 0) -> int:
+    """A query parameter that is a whole number from 0 to 2^31-1."""
+    value = request.query_params.get(name, str(default))
+    if not value.isascii() or not value.isdigit() or int(value[:12]) >= 1 << 31:
+        raise ApiError("INVALID", message=f"{name} is not a number")
+    return int(value)
+
+
+def login(services: Services, body: dict[str, Any]) -> dict[str, Any]:
+    fields = [body.get(name) for name in ("tenant", "username", "password")]
+    if not all(isinstance(field, str) and field and len(field) <= 200 and storable(field) for field in fields):
+        raise ApiError("INVALID", message="tenant, username and password are required")
+    tenant, username, password = (str(field) for field in fields)
+    try:
+        token = services.identity.login(tenant, username, password)
+    except ApiError:
+        services.audit.append(tenant, username, "login", "user", username, "denied")
+        raise
+    services.audit.append(tenant, username, "login", "user", username)
+    return {"accessToken": token, "tokenType": "Bearer", "expiresIn": TOKEN_TTL_S}
+
+
+def identity_routes(services: Services) -> list[Route]:
+    async def log_in(request: Request) -> Response:
+        return JSONResponse(await run_in_threadpool(login, services, await read_json(request)))
+
+    async def keys(request: Request) -> Response:
+        return JSONResponse(services.identity.jwks())
+
+    return [Route("/v1/auth/login", log_in, methods=["POST"]), Route("/v1/auth/jwks.json", keys)]
+
+
+def event_routes(services: Services) -> list[Route]:
+    def events(request: Request) -> Response:
+        principal = services.authenticate(request)
+        services.authorize(principal, "event.read", "event")
+        return JSONResponse(services.events.after(principal.tenant, number(request, "after")))
+
+    return [Route("/v1/events", events)]
+
+
+def complete(url: str, body: dict[str, Any]) -> tuple[int, bytes, str]:
+    """Forward to the site's model server: status, body, media type."""
+    data = json.dumps(body).encode()
+    request = urllib.request.Request(
+        url.rstrip("/") + "/v1/chat/completions", data=data, headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            return answer.status, answer.read(), answer.headers.get("content-type", "application/json")
+    except urllib.error.HTTPError as error:
+        if error.code < 500:
+            raise ApiError("INVALID", message="the model server refused the request") from error
+        raise ApiError("UNAVAILABLE", message="the model server failed") from error
+    except (urllib.error.URLError, OSError) as error:
+        raise ApiError("UNAVAILABLE", message="the model server does not answer") from error
+
+
+def inference_routes(services: Services) -> list[Route]:
+    async def chat(request: Request) -> Response:
+        principal = await run_in_threadpool(services.authenticate, request)
+        if services.config.model_server is None:
+            raise ApiError("CAPABILITY_ABSENT", message="this node has no model server")
+        await run_in_threadpool(services.authorize, principal, "inference.use", "inference")
+        body = await read_json(request)
+        status, content, media = await run_in_threadpool(complete, services.config.model_server, body)
+        return Response(content, status, media_type=media)
+
+    return [Route("/v1/chat/completions", chat, methods=["POST"])]
