@@ -1,0 +1,3 @@
+"""Only wires: the plugin is loaded by pyproject.toml, and the suite's own tests use pytester."""
+
+pytest_plugins = ["pytester"]
