@@ -1,0 +1,112 @@
+"""Verdicts of the air-gap checks, as pure functions over what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from environments.contract import EgressAttempt, SuiteError, vacuous
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One bundle and what came back."""
+
+    name: str
+    expected: frozenset[str]
+    status: int
+    code: str | None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a node did between two moments (seconds since the epoch); `observations`: answers seen in it."""
+
+    name: str
+    start_s: float
+    end_s: float
+    observations: int
+
+
+def judge_refusals(answers: Sequence[Answered]) -> list[str]:
+    """Every bundle refused with 422 and a code that names its fault. Vacuous without answers."""
+    if not answers:
+        vacuous("no bundle was presented")
+    problems = []
+    for each in answers:
+        if each.status < 300:
+            problems.append(f"accepted: {each.name}")
+        elif each.status >= 500 and each.status != 501:
+            problems.append(f"crash ({each.status} {each.code}): {each.name}")
+        elif each.status != 422 or each.code not in each.expected:
+            expected = "/".join(sorted(each.expected))
+            problems.append(f"{each.name}: {each.status} {each.code}, expected 422 {expected}")
+    return problems
+
+
+def judge_canaries(canaries: Mapping[str, bool], least: int = 1) -> None:
+    """SuiteError unless the ledger saw each of at least `least` kinds of canary: a deaf ledger proves nothing."""
+    deaf = sorted(kind for kind, seen in canaries.items() if not seen)
+    if deaf:
+        raise SuiteError(f"the ledger did not see its canaries: {', '.join(deaf)}")
+    if len(canaries) < least:
+        raise SuiteError(f"only {len(canaries)} kinds of canary were planted, at least {least} are needed")
+
+
+def judge_silence(phases: Sequence[Phase], attempts: Sequence[EgressAttempt]) -> list[str]:
+    """Zero attempts in every phase. Vacuous unless the node answered in each of them."""
+    idle = [phase.name for phase in phases if phase.observations == 0]
+    if not phases or idle:
+        vacuous(f"nothing was observed in: {', '.join(idle) or 'any phase'}")
+    problems = []
+    for attempt in attempts:
+        during = next((p.name for p in phases if p.start_s <= attempt.t_s <= p.end_s), "between phases")
+        problems.append(f"{during}: {describe(attempt)}")
+    return problems
+
+
+def describe(attempt: EgressAttempt) -> str:
+    port = "" if attempt.port is None else f":{attempt.port}"
+    return f"{attempt.protocol} to {attempt.name or attempt.destination}{port} (IPv{attempt.ip_version})"
+
+
+def judge_escapes(before: Mapping[str, str], after: Mapping[str, str], found: Sequence[str]) -> list[str]:
+    """Nothing written outside. `before`, `after`: path -> digest of files that must not change; vacuous if none were
+    watched. `found`: paths outside the releases that carry the mark of an attack."""
+    if not before:
+        vacuous("no file was watched")
+    problems = [f"written outside: {path}" for path in found]
+    for path in sorted(set(before) | set(after)):
+        if before.get(path) != after.get(path):
+            what = "appeared" if path not in before else "vanished" if path not in after else "changed"
+            problems.append(f"{what}: {path}")
+    return problems
+
+
+@dataclass(frozen=True)
+class Applied:
+    """One step of a version ladder and what the node says to run afterwards."""
+
+    step: str
+    offered: str
+    allowed: bool  # by the rule: higher than the highest so far, or a signed rollback
+    status: int
+    code: str | None
+    current: str
+
+
+def judge_ladder(steps: Sequence[Applied], start: str) -> list[str]:
+    """Lower versions refused with BUNDLE_ROLLBACK and without effect. Vacuous unless both kinds of step were taken."""
+    if not any(s.allowed for s in steps) or all(s.allowed for s in steps):
+        vacuous("the ladder needs steps up and steps down")
+    problems, running = [], start
+    for step in steps:
+        accepted = step.status < 300
+        if accepted:
+            running = step.offered
+        if accepted != step.allowed or (not step.allowed and step.code != "BUNDLE_ROLLBACK"):
+            wanted = "acceptance" if step.allowed else "BUNDLE_ROLLBACK"
+            problems.append(f"{step.step} ({step.offered}): {step.status} {step.code}, expected {wanted}")
+        if step.current != running:
+            problems.append(f"{step.step}: runs {step.current}, expected {running}")
+    return problems
