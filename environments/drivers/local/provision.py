@@ -1,0 +1,294 @@
+"""Make a profile real with local processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from environments.companyos import install as companyos_install
+from environments.companyos.config import NodeConfig
+from environments.contract import Capability, LinkState, User
+from environments.drivers.local import postgres
+from environments.drivers.local.deployment import LocalDeployment
+from environments.drivers.local.hosts import LoopbackSite, SiteHost, free_port
+from environments.drivers.local.node import SERVICES, LocalNode, write_private
+from environments.drivers.local.vendor import LocalVendor
+from profiles import NodeSpec, Profile, State
+
+ROOT = Path(tempfile.gettempdir()) / "companyos-conform"
+PORTS = {"data": 4000, "control": 4100, "edge": 4000, "postgres": 5432}
+Progress = Callable[[str], None]
+
+
+def new_run_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def workdir_of(run_id: str, name: str) -> Path:
+    """A fresh folder for one deployment. Others may pass through (the PostgreSQL account must) but not look."""
+    ROOT.mkdir(mode=0o711, exist_ok=True)
+    run = ROOT / run_id
+    run.mkdir(mode=0o711, exist_ok=True)
+    path = run / f"{name}-{secrets.token_hex(2)}"
+    path.mkdir(mode=0o711)
+    write_private(path / "owner.json", json.dumps({"pid": os.getpid(), "started_at_s": time.time()}))
+    return path
+
+
+def provision(
+    profile: Profile,
+    *,
+    run_id: str | None = None,
+    seed: int = 0,
+    defects: Sequence[str] = (),
+    network_defects: Sequence[str] = (),
+    calibrate: bool = True,
+    progress: Progress = lambda _: None,
+) -> LocalDeployment:
+    """Sites, links, services; returns when every node is ready and links and ledger have proven themselves.
+
+    Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
+    run_id = run_id or new_run_id()
+    workdir = workdir_of(run_id, profile.id)
+    started: list[LocalDeployment] = []
+    try:
+        deployment = _sites(profile, run_id, seed, workdir, network_defects)
+        started.append(deployment)
+        vendor = LocalVendor()
+        deployment.vendor = vendor
+        _nodes(deployment, vendor, defects)
+        _start(deployment, progress)
+        _prove_network(deployment, calibrate, progress)
+        _licences(deployment, vendor)
+    except BaseException:
+        for each in started:
+            each.close()
+        shutil.rmtree(workdir, ignore_errors=True)
+        raise
+    write_private(workdir / "deployment.json", json.dumps(deployment.describe()))
+    return deployment
+
+
+def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]) -> LocalDeployment:
+    from environments.network import NamespacesUnavailable, Network, SitePlan
+
+    capabilities: dict[Capability, str | None] = dict.fromkeys(Capability)
+    plans = [SitePlan(name, index, site.sealed) for index, (name, site) in enumerate(profile.sites.items())]
+    links = {}
+    for link in profile.links:
+        forward, back = link_states(link.forward, link.back)
+        links[link.between] = forward
+        links[(link.between[1], link.between[0])] = back
+    try:
+        network = Network.start(
+            run_id,
+            plans,
+            links,
+            seed,
+            workdir,
+            defects=network_defects,
+            allow=profile.egress.allow,
+            answer=profile.egress.answer,
+        )
+    except NamespacesUnavailable as refusal:
+        why = f"{refusal.reason}. {refusal.remedy}"
+        capabilities[Capability.PACKET_LINKS] = why
+        capabilities[Capability.EGRESS_LEDGER] = why
+        hosts: Mapping[str, SiteHost] = {name: LoopbackSite(run_id) for name in profile.sites}
+        from environments.drivers.local.hosts import NoNetwork
+
+        deployment = LocalDeployment(run_id, profile, seed, workdir, hosts, NoNetwork(why), capabilities)
+        for host in hosts.values():
+            deployment.on_close(host.close)  # type: ignore[attr-defined]
+        return deployment
+    deployment = LocalDeployment(
+        run_id, profile, seed, workdir, {name: network.site(name) for name in profile.sites}, network, capabilities
+    )
+    deployment.on_close(network.stop)
+    return deployment
+
+
+def link_states(forward: State, back: State | None) -> tuple[LinkState, LinkState]:
+    back = back or forward
+    return LinkState(**forward.model_dump()), LinkState(**back.model_dump())
+
+
+def _nodes(deployment: LocalDeployment, vendor: LocalVendor, defects: Sequence[str]) -> None:
+    namespaced = Capability.PACKET_LINKS in deployment.capabilities
+    for name, spec in deployment.spec.nodes.items():
+        home = deployment.workdir / name
+        home.mkdir(mode=0o711)
+        for folder in ("config", "logs", "data"):
+            (home / folder).mkdir(mode=0o700)
+        listen = deployment.network.address(spec.site) if namespaced else "127.0.0.1"
+        ports = {service: PORTS[service] if namespaced else free_port() for service in SERVICES[spec.variant]}
+        users = _users(spec)
+        config = _config(name, spec, home, listen, ports, vendor, defects)
+        sealed = namespaced and deployment.spec.sites[spec.site].sealed
+        deployment.locals[name] = LocalNode(
+            name, spec.site, config, users, home, deployment.hosts[spec.site], deployment.session, sealed
+        )
+    _join(deployment)
+
+
+def _users(spec: NodeSpec) -> list[User]:
+    def made(tenant: str, username: str, *roles: str) -> User:
+        return User(tenant, username, secrets.token_urlsafe(18), roles)
+
+    users = [made("_system", "operator", "operator")]
+    for tenant in spec.tenants:
+        users += [made(tenant, role, role) for role in ("admin", "analyst", "viewer")]
+    return users
+
+
+def _config(
+    name: str,
+    spec: NodeSpec,
+    home: Path,
+    listen: str,
+    ports: dict[str, int],
+    vendor: LocalVendor,
+    defects: Sequence[str],
+) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "node_id": f"{name}-{uuid.uuid4().hex[:8]}",
+        "mode": spec.mode,
+        "variant": spec.variant,
+        "customer": spec.customer,
+        "instance": uuid.uuid4().hex,
+        "version": "1.4.0",
+        "data_dir": str(home / "data"),
+        "listen": listen,
+        "ports": ports,
+        "trust_roots": [vendor.public_jwk()],
+        "clock_file": str(home / "clock"),
+        "defects": list(defects),
+    }
+    if "postgres" in ports:
+        config["postgres_admin_dsn"] = postgres.admin_dsn(home / "sockets", ports["postgres"])
+        config["postgres_app_dsn"] = postgres.app_dsn(ports["postgres"], secrets.token_urlsafe(18))
+    if spec.variant in ("saas", "dedicated"):
+        config["stripe_key"] = "sk_test_" + secrets.token_hex(12)
+    return config
+
+
+def _join(deployment: LocalDeployment) -> None:
+    """Who each node's control plane and parent are, and the account of an edge at its parent."""
+    for name, spec in deployment.spec.nodes.items():
+        node = deployment.locals[name]
+        if spec.variant == "tethered" and spec.parent:
+            node.config["control_url"] = deployment.locals[spec.parent].url("control")
+        elif spec.variant == "edge" and spec.parent:
+            parent = deployment.locals[spec.parent]
+            node.config["control_url"] = parent.url("control")
+            node.config["parent_url"] = parent.url("data")
+            node.config["parent_identity_url"] = parent.url("identity")
+            account = User(spec.tenants[0], f"node:{node.node_id}", secrets.token_urlsafe(18), ("node",))
+            parent.users = (*parent.users, account)
+            node.config["enrolment"] = seed_user(account)
+        else:
+            node.config["control_url"] = node.url("control")
+
+
+def seed_user(user: User) -> dict[str, Any]:
+    return {"tenant": user.tenant, "username": user.username, "password": user.password, "roles": list(user.roles)}
+
+
+def _start(deployment: LocalDeployment, progress: Progress) -> None:
+    """All nodes at once; a node whose parent is still starting retries, as it does in the field."""
+    errors: list[BaseException] = []
+
+    def bring_up(node: LocalNode) -> None:
+        try:
+            began = time.monotonic()
+            _install(deployment, node)
+            for service in node.services:
+                if not node.alive(service):
+                    node.start(service)
+            node.wait_ready(deployment.ready_limit_s[node.name] * 2)
+            deployment.ready_s[node.name] = time.monotonic() - began
+            progress(f"{node.name} ready in {deployment.ready_s[node.name]:.1f} s")
+        except BaseException as error:
+            errors.append(error)
+
+    nodes = list(deployment.locals.values())
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        list(pool.map(bring_up, nodes))
+    if errors:
+        raise errors[0]
+
+
+_install_lock = threading.Lock()
+
+
+def _install(deployment: LocalDeployment, node: LocalNode) -> None:
+    if "postgres" in node.services:
+        sockets = node.home / "sockets"
+        sockets.mkdir(mode=0o700)
+        os.chown(sockets, *postgres.account())
+        if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
+            postgres.initialise(node.home / "postgres")
+        else:
+            postgres.copy_template(node.home / "postgres")
+        node.start("postgres")
+        _await_postgres(node)
+    seeds = [seed_user(user) for user in node.users]
+    with _install_lock:  # defects of the install phase patch modules
+        companyos_install.install(NodeConfig.model_validate({**node.config, "seed_users": seeds}))
+    deployment.vendor.genesis(node)  # type: ignore[attr-defined]
+    written = {**node.config, "postgres_admin_dsn": None}
+    write_private(node.home / "config" / "node.json", json.dumps(written, indent=1))
+
+
+def _await_postgres(node: LocalNode) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            node.sql().close()
+            return
+        except psycopg.OperationalError as error:
+            if not node.alive("postgres") or time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{node.name}: postgres did not get ready ({error}). Its log:\n{node.logs('postgres')[-1500:]}"
+                ) from None
+            time.sleep(0.02)  # the poll interval of a named condition with a deadline
+
+
+def _prove_network(deployment: LocalDeployment, calibrate: bool, progress: Progress) -> None:
+    if Capability.PACKET_LINKS not in deployment.capabilities:
+        return
+    if calibrate:
+        deployment.calibration = deployment.network.calibrate()
+        progress("links calibrated")
+    sealed = [name for name, site in deployment.spec.sites.items()]
+    deployment.canaries = {site: deployment.egress.plant(site) for site in sealed}
+    progress("egress canaries planted")
+
+
+def _licences(deployment: LocalDeployment, vendor: LocalVendor) -> None:
+    for name, spec in deployment.spec.nodes.items():
+        if spec.licence is None:
+            continue
+        node = deployment.locals[name]
+        claims = vendor.licence_claims(
+            node,
+            seats=spec.licence.seats,
+            features=spec.licence.features,
+            exp=int(time.time()) + spec.licence.days * 86400,
+        )
+        operator = node.login(node.user("operator"))
+        answer = operator.admin("PUT", "/v1/licence", body=vendor.sign("licence", claims).encode())
+        if answer.status not in (200, 201, 204):
+            raise TimeoutError(f"{name}: the licence was not installed: {answer.status} {answer.body[:300]!r}")
