@@ -1,0 +1,134 @@
+"""The deployment of one profile in one process: made when a check first asks, healed after each, made anew if it cannot be."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from conform.settings import Settings
+from environments.contract import Deployment, SuiteError
+from profiles import Profile
+
+REMAKES = 2  # deployments that may be lost to failed healing before the rest of the profile is an error
+
+
+class Recorder(Protocol):
+    """What writes the journal (reports.journal.JournalWriter)."""
+
+    def write(self, kind: str, **fields: Any) -> None: ...
+
+
+class NotProvisioned(SuiteError):
+    """The deployment did not come up: which service, its last log lines."""
+
+
+class Holder:
+    def __init__(self, profile: Profile, settings: Settings, recorder: Recorder, worker: str) -> None:
+        self.profile = profile
+        self._settings, self._recorder, self._worker = settings, recorder, worker
+        self._deployment: Any = None
+        self._failure: str | None = None
+        self._made = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.profile.id}@{self._worker}" + (f"#{self._made}" if self._made > 1 else "")
+
+    def get(self) -> Deployment:
+        """The deployment, provisioned on the first call. NotProvisioned, on every call, once that has failed."""
+        if self._failure is not None:
+            raise NotProvisioned(self._failure)
+        if self._deployment is None:
+            self._make()
+        deployment: Deployment = self._deployment
+        return deployment
+
+    def _make(self) -> None:
+        import environments
+
+        self._made += 1
+        if self._made > REMAKES + 1:
+            self._failure = f"{self._made - 1} deployments of {self.profile.id} could not be healed after a check"
+            raise NotProvisioned(self._failure)
+        began = time.monotonic()
+        try:
+            self._deployment = environments.provision(
+                self.profile,
+                driver=self._settings.driver,
+                run_id=self._settings.run_id,
+                seed=self._settings.seed,
+                defects=list(self._settings.service_defects),
+                network_defects=list(self._settings.network_defects),
+            )
+        except Exception as error:
+            self._failure = f"{self.profile.id} did not get ready: {str(error).strip() or type(error).__name__}"
+            self._event(self._failure)
+            raise NotProvisioned(self._failure) from error
+        self._event(f"ready after {time.monotonic() - began:.1f} s")
+        self._record_start()
+
+    def _record_start(self) -> None:
+        it, common = self._deployment, {"profile": self.profile.id, "deployment": self.label}
+        self._recorder.write(
+            "deployment",
+            **common,
+            sites=list(self.profile.sites),
+            nodes={name: str(mode) for name, mode in it.modes.items()},
+            ready_s=dict(it.ready_s),
+            ready_limit_s=dict(it.ready_limit_s),
+            capabilities=sorted(each.value for each in it.capabilities),
+            missing={each.value: why for each, why in it.missing.items()},
+            canaries={site: dict(seen) for site, seen in it.canaries.items()},
+        )
+        for row in it.calibration:
+            self._recorder.write(
+                "calibration",
+                **common,
+                link=row.link,
+                measure=row.measure,
+                asked=row.asked,
+                measured=row.measured,
+                tolerance=row.tolerance,
+                ok=row.ok,
+                samples=row.samples,
+            )
+
+    def after_check(self) -> tuple[list[str], str | None]:
+        """(services that ended by themselves, why healing failed). A deployment that does not heal is torn down."""
+        if self._deployment is None:
+            return [], None
+        crashes = self._crashes()
+        try:
+            self._deployment.heal()
+        except Exception as error:
+            problem = str(error).strip() or type(error).__name__
+            self._event(f"not healed, torn down: {problem}")
+            self.close()
+            return crashes, problem
+        return crashes, None
+
+    def _crashes(self) -> list[str]:
+        crashed = getattr(self._deployment, "crashed", None)  # beyond the contract: an attached deployment has none
+        found = [str(line) for line in crashed()] if crashed else []
+        for line in found:
+            self._event(line)
+        return found
+
+    def close(self) -> None:
+        """Record the link timeline and tear down. Never raises: what goes wrong here is an event of the journal."""
+        deployment, self._deployment = self._deployment, None
+        if deployment is None:
+            return
+        timeline = getattr(deployment, "timeline", None)
+        try:
+            for row in timeline() if timeline else ():
+                self._recorder.write("timeline", profile=self.profile.id, deployment=self.label, **row)
+        except Exception as error:
+            self._event(f"the link timeline could not be read: {error}")
+        try:
+            deployment.close(**({"keep_files": True} if self._settings.keep else {}))
+        except Exception as error:
+            self._event(f"not torn down: {error}. `conform clean` removes what is left")
+
+    def _event(self, what: str) -> None:
+        self._recorder.write("event", profile=self.profile.id, deployment=self.label, t_s=time.time(), what=what)

@@ -1,0 +1,103 @@
+"""From what a check did to a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from environments.contract import Capability, Deployment, SuiteError, TransportError, Untestable, Vacuous
+from reports.verdicts import Verdict
+
+# A service that does not come up again is the deployment's fault; the local driver says so with this name.
+_NOT_READY = "NotReady"
+_TIMEOUT = "Timeout ("  # how pytest-timeout begins its message
+
+
+@dataclass(frozen=True)
+class Judged:
+    verdict: Verdict
+    reason: str = ""
+    needs: str = ""  # for untestable: the capability
+
+
+PASSED = Judged(Verdict.PASS)
+
+
+def of_exception(error: BaseException) -> Judged:
+    """The verdict that an exception out of a check stands for."""
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, BaseExceptionGroup):
+        return _of_group(error)
+    if isinstance(error, Vacuous):
+        return Judged(Verdict.VACUOUS, text)
+    if isinstance(error, Untestable):
+        return Judged(Verdict.UNTESTABLE, text, _capability(text))
+    if isinstance(error, SuiteError):
+        return Judged(Verdict.ERROR, text)
+    if isinstance(error, AssertionError):
+        return Judged(Verdict.FAIL, text)
+    if isinstance(error, TransportError):
+        return Judged(Verdict.FAIL, f"no answer ({error.kind}): {text}")
+    if isinstance(error, TimeoutError) or type(error).__name__ == _NOT_READY:
+        return Judged(Verdict.FAIL, text)
+    if isinstance(error, pytest.fail.Exception):
+        return Judged(Verdict.ERROR if text.startswith(_TIMEOUT) else Verdict.FAIL, text)
+    if isinstance(error, pytest.skip.Exception):
+        return Judged(Verdict.ERROR, f"a check must not skip; it says `untestable` and names a capability: {text}")
+    return Judged(Verdict.ERROR, f"{type(error).__name__}: {text}")
+
+
+def _of_group(group: BaseExceptionGroup[BaseException]) -> Judged:
+    """The worst of several, for the suite first: what it hides is unknown."""
+    found = [of_exception(each) for each in group.exceptions]
+    worst = next((each for each in found if each.verdict is Verdict.ERROR), found[0])
+    return replace(worst, reason="; ".join(each.reason for each in found))
+
+
+def _capability(text: str) -> str:
+    named = text.split(":")[0].strip()
+    return named if named in [each.value for each in Capability] else ""
+
+
+def unmet(deployment: Deployment, needs: tuple[Capability, ...]) -> Judged | None:
+    """Untestable if the environment lacks a capability that the check needs."""
+    for capability in needs:
+        if capability not in deployment.capabilities:
+            why = deployment.missing.get(capability, "this environment does not offer it")
+            return Judged(Verdict.UNTESTABLE, f"{capability.value}: {why}", capability.value)
+    return None
+
+
+def unproven(deployment: Deployment) -> Judged | None:
+    """An error if the links are not what was asked, or the ledger did not see its canaries: no check counts then."""
+    for row in deployment.calibration:
+        if not row.ok:
+            return Judged(
+                Verdict.ERROR,
+                f"link {row.link} is not calibrated: {row.measure} asked {row.asked:g}, measured {row.measured:g}"
+                f" (tolerance {row.tolerance:g}, {row.samples} samples)",
+            )
+    for site, seen in deployment.canaries.items():
+        deaf = sorted(kind for kind, ok in seen.items() if not ok)
+        if deaf:
+            return Judged(Verdict.ERROR, f"the egress ledger of {site} did not see its canaries: {', '.join(deaf)}")
+    return None
+
+
+def with_crashes(judged: Judged, crashes: list[str]) -> Judged:
+    """A service that ended by itself during the check makes it a failure, whatever else it found."""
+    if not crashes:
+        return judged
+    lines = "; ".join(f"{line} during the check" for line in crashes)
+    return Judged(Verdict.FAIL, f"{lines}. {judged.reason}".strip().rstrip("."))
+
+
+def with_heal_problem(judged: Judged, problem: str | None) -> Judged:
+    """A deployment that cannot be healed after a passing check leaves that pass in doubt."""
+    if problem is None:
+        return judged
+    text = f"after the check the deployment did not heal: {problem}"
+    if judged.verdict is Verdict.PASS:
+        return Judged(Verdict.ERROR, text)
+    return replace(judged, reason=f"{judged.reason}; {text}")

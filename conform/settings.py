@@ -1,0 +1,147 @@
+"""What a run was asked to do, validated once; the same in the controller and in every xdist worker."""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import profiles
+from conform import catalogue
+from profiles import LinkSpec, Profile, ProfileError
+from profiles.load import preset, presets
+
+DRIVERS = ("local",)
+
+
+class BadArguments(Exception):
+    """Arguments that cannot be used; `str()` is the one line for the user, exit code 254."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    run_id: str
+    run_dir: Path
+    profiles: tuple[Profile, ...]
+    profile_names: tuple[str, ...]  # as given: ids or paths of files
+    driver: str
+    seed: int
+    only: tuple[str, ...]
+    suites: tuple[str, ...]
+    service_defects: tuple[str, ...]
+    network_defects: tuple[str, ...]
+    strict: bool
+    link: str | None
+    keep: bool
+    report: bool
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        return self.service_defects + self.network_defects
+
+    def selects(self, requirement: str, suite: str) -> bool:
+        return (not self.only or requirement in self.only) and (not self.suites or suite in self.suites)
+
+    def repro(self, requirement: str, profile: str) -> str:
+        """The one line that runs this check again in the same circumstances."""
+        given = dict(zip((each.id for each in self.profiles), self.profile_names, strict=True))
+        parts = ["conform", "run", "--profile", given.get(profile, profile), "--only", requirement, "--seed", str(self.seed)]
+        if self.driver != DRIVERS[0]:
+            parts += ["--driver", self.driver]
+        if self.link:
+            parts += ["--link", self.link]
+        for name in self.defects:
+            parts += ["--defect", name]
+        return shlex.join(parts)
+
+
+def new_run_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conform", "CompanyOS conformance (checks under suites/)")
+    add = group.addoption
+    add("--profile", action="append", default=[], metavar="ID", help="profile id or file; repeatable; default: all that ship")
+    add("--driver", default=DRIVERS[0], help="how a profile becomes real (default: local processes)")
+    add("--only", action="append", default=[], metavar="REQ", help="requirement id; repeatable")
+    add("--suite", action="append", default=[], metavar="NAME", help="suite name; repeatable")
+    add("--defect", action="append", default=[], metavar="NAME", help="switch on a known-bad behaviour; repeatable")
+    add("--seed", type=int, default=None, help="seed of everything random (default: a fresh one, recorded)")
+    add("--conform-strict", action="store_true", help="hold the run to all that applies, verified here or not")
+    add("--run-dir", default=None, metavar="DIR", help="where journal and report go (default: runs/<run id>)")
+    add("--link", default=None, metavar="PRESET", help="a preset of links.yaml for every link of the profiles")
+    add("--keep", action="store_true", help="keep the deployment's files after the run")
+    add("--no-report", action="store_true", help="write the journal only")
+    add("--run-id", default=None, help="id that labels everything made (default: a fresh one)")
+
+
+def settle(option: Any, here: Path) -> Settings:
+    """Settings of the parsed options; fills in what was left open, so that workers get the same. Raises BadArguments."""
+    option.run_id = option.run_id or new_run_id()
+    option.run_dir = str(Path(here, option.run_dir or Path("runs", option.run_id)))
+    option.seed = secrets.randbelow(2**31) if option.seed is None else option.seed
+    names = tuple(dict.fromkeys(option.profile or profiles.ids()))
+    loaded = tuple(load_profile(name, option.link) for name in names)
+    try:
+        entries = catalogue.catalogue()
+    except catalogue.CatalogueError as error:
+        raise BadArguments(str(error)) from None
+    refuse(catalogue.unknown("only", option.only, entries))
+    refuse(catalogue.unknown("suite", option.suite, catalogue.suites(entries.values())))
+    refuse(catalogue.unknown("driver", [option.driver], DRIVERS))
+    service, network = split_defects(option.defect)
+    return Settings(
+        run_id=option.run_id,
+        run_dir=Path(option.run_dir),
+        profiles=loaded,
+        profile_names=names,
+        driver=option.driver,
+        seed=option.seed,
+        only=tuple(option.only),
+        suites=tuple(option.suite),
+        service_defects=service,
+        network_defects=network,
+        strict=option.conform_strict,
+        link=option.link,
+        keep=option.keep,
+        report=not option.no_report,
+    )
+
+
+def refuse(problem: str | None) -> None:
+    if problem is not None:
+        raise BadArguments(problem)
+
+
+def load_profile(name: str, link: str | None = None) -> Profile:
+    """The profile, with every link at the preset if one is given. Raises BadArguments."""
+    try:
+        profile = profiles.load(name)
+        if link is None:
+            return profile
+        refuse(catalogue.unknown("link", [link], presets()))
+        forward, back = preset(link, "--link")
+    except ProfileError as error:
+        raise BadArguments(str(error)) from None
+    links = [LinkSpec(between=each.between, forward=forward, back=back, preset=link) for each in profile.links]
+    return profile.model_copy(update={"links": links})
+
+
+def split_defects(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(defects of the simulated CompanyOS, defects of the network) of the names. Raises BadArguments."""
+    if not names:
+        return (), ()
+    from environments.companyos.defects import registry
+    from environments.network.defects import DEFECTS
+
+    service = registry()
+    refuse(catalogue.unknown("defect", names, [*service, *DEFECTS]))
+    wanted: Iterable[str] = dict.fromkeys(names)
+    return tuple(n for n in wanted if n in service), tuple(n for n in names if n in DEFECTS)
