@@ -23,7 +23,7 @@ def provision(
     calibrate: bool = True,
     progress: Callable[[str], None] = lambda _: None,
 ) -> LocalDeployment:
-    """Make the profile real; a context manager whose end tears everything down. See drivers.local.provision for errors."""
+    """Make the profile real; a context manager whose end tears everything down. Errors: see drivers.local.provision."""
     if driver not in DRIVERS:
         raise ValueError(f"there is no driver {driver!r}; drivers are {', '.join(DRIVERS)}")
     from environments.drivers.local.provision import provision as local

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. Attributes: name; ok; detail, what was seen; remedy, what to do; required, whether a run needs it."""
+    """One thing looked at: what was seen (detail), what to do (remedy), whether a run needs it (required)."""
 
     name: str
     ok: bool

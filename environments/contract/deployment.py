@@ -100,7 +100,7 @@ class Response:
 
     @property
     def error_code(self) -> str | None:
-        """`error.code` (REST) or the first `errors[].extensions.code` (GraphQL); None if there is no error in the body."""
+        """`error.code` (REST) or the first `errors[].extensions.code` (GraphQL); None without an error in the body."""
         try:
             document = self.json()
         except ValueError:
@@ -115,7 +115,7 @@ class Response:
 
 
 class TransportError(Exception):
-    """No HTTP answer: refused, reset, timed out, too large. `kind` says which: refused, timeout, reset, dns, too-large, other."""
+    """No HTTP answer. `kind` says why: refused, timeout, reset, dns, too-large, other."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -170,7 +170,7 @@ class Node(Protocol):
     declared_ports: Sequence[tuple[str, int]]  # (interface address, port) that may listen, from the profile
 
     def url(self, role: str) -> str:
-        """Base URL of role data, identity, admin or control, as reached from its own site. KeyError if the mode has none."""
+        """Base URL of role data, identity, admin or control. KeyError if the mode has none."""
         ...
 
     def user(self, role: str, tenant: str | None = None) -> User: ...
@@ -192,7 +192,7 @@ class Node(Protocol):
         ...
 
     def wait_ready(self, deadline_s: float = 30.0) -> float:
-        """Wait for /readyz of every HTTP service; seconds it took. TimeoutError names the service and its last log lines."""
+        """Wait for /readyz of every HTTP service; seconds it took. TimeoutError: which, and its last log lines."""
         ...
 
     def listeners(self) -> Sequence[Listener]: ...

@@ -1,4 +1,4 @@
-"""HTTP from inside a site: urllib3 over sockets that a driver makes, with a deadline and a size limit for every answer."""
+"""HTTP from inside a site: urllib3 over sockets that a driver makes, with a deadline and a size limit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def plain_socket(family: int, kind: int) -> socket.socket:
 class SocketSession:
     """The contract's HttpSession. Thread-safe; connections are kept alive per host.
 
-    make: gives a socket of the site that requests come from. limit_bytes: larger bodies raise TransportError("too-large")."""
+    make: gives a socket of the site that requests come from.
+    limit_bytes: larger bodies raise TransportError("too-large")."""
 
     def __init__(self, make: SocketFactory = plain_socket, *, limit_bytes: int = LIMIT_BYTES, keep: int = 16) -> None:
         class SiteConnection(HTTPConnection):

@@ -219,7 +219,8 @@ class LocalNode:
                 )
             if time.monotonic() - started > deadline_s:
                 raise TimeoutError(
-                    f"{self.name}: {service} was not ready after {deadline_s:g} s ({detail}). Last lines of its log:\n{self._tail(service)}"
+                    f"{self.name}: {service} was not ready after {deadline_s:g} s ({detail}). "
+                    f"Last lines of its log:\n{self._tail(service)}"
                 )
             time.sleep(0.01)  # the poll interval of a named condition with a deadline
         return time.monotonic() - started

