@@ -1,0 +1,109 @@
+"""SYN-03: delivered again is not done again."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from environments.contract import Capability, Client, Deployment, Evidence, User, requirement, untestable, vacuous
+from suites.exchange import ask, conclude, document, healed_after, shown
+from suites.product import entity
+from suites.sync.judges import judge_duplicates, judge_effects, judge_lost
+from suites.sync.test_delivery import DRAIN_S
+from suites.sync.workload import Edge, effects_since, event_mark, wait_until
+
+FULL = "id tenantId kind labels props createdAt updatedAt createdBy version"
+
+
+@requirement("SYN-03", needs=(Capability.PACKET_LINKS, Capability.PROCESS_CONTROL))
+def test_lost_acknowledgements_have_no_second_effect(deployment: Deployment, evidence: Evidence) -> None:
+    """Acknowledgements are cut off while batches go up, again and again, and the edge is killed between: each object is once
+    at the parent, and its feed tells of each change once."""
+    with healed_after(deployment):
+        edge = Edge(deployment, "syn03")
+        mark = event_mark(edge.above)
+        edge.some(3)
+        edge.wait_drained(DRAIN_S)
+        before = len(edge.at_parent().entities)
+        seen_while_cut = 0
+        for round_ in range(4):
+            edge.cut("in")
+            edge.some(4)
+            # A batch that is on the edge's open connection still gets through; only its acknowledgement does not.
+            wait_until(lambda: len(edge.at_parent().entities) > before, 0.6)
+            seen_while_cut += len(edge.at_parent().entities) > before
+            if round_ == 1:
+                edge.kill()
+            edge.heal()
+            edge.wait_drained(DRAIN_S)
+            before = len(edge.at_parent().entities)
+        above, effects = edge.at_parent(), effects_since(edge.above, mark)
+    evidence.add("history", edge.history.summary())
+    evidence.add("rounds in which a write arrived and its acknowledgement was lost", f"{seen_while_cut} of 4")
+    problems = judge_duplicates(edge.history, above) + judge_effects(edge.history, effects) + judge_lost(edge.history, above)
+    conclude(evidence, problems, "each once", f"{len(above.entities)} entities, {sum(effects.values())} events, none twice")
+
+
+@requirement("SYN-03", needs=(Capability.PACKET_LINKS,))
+def test_a_batch_delivered_again_changes_nothing(deployment: Deployment, evidence: Evidence) -> None:
+    """The suite, with the edge's own enrolment, delivers batches a second time: first as they were, then after the objects
+    moved on. They are acknowledged, nothing changes, and no event tells of them."""
+    with healed_after(deployment):
+        edge = Edge(deployment, "syn03r")
+        enrolled = _enrolment(edge)
+        one, two = edge.create(), edge.create()
+        edge.wait_drained(DRAIN_S)
+        start = int(edge.status()["acked_seq"])
+        original = _document(edge, str(one.id))
+        edge.relate(one.key, two.key)
+        edge.wait_drained(DRAIN_S)
+        link = edge.at_edge().relationships[0]
+        edge.update(one.key)
+        edge.delete(two.key)
+        edge.wait_drained(DRAIN_S)
+        if int(edge.status()["acked_seq"]) < start + 3:
+            vacuous("the edge's own operations were not acknowledged")
+        mark, before = event_mark(edge.above), edge.at_parent().digest
+        stray = str(uuid.uuid4())
+        fresh = {**original, "id": stray, "props": {"key": "stray", "value": 1}}
+        deliveries: dict[str, tuple[int, str, dict[str, Any]]] = {
+            "an entity as it was, after its update": (start, "entity.put", original),
+            "a deletion's entity, put again": (start - 1, "entity.put", {**original, "id": str(two.id)}),
+            "a relationship whose end is deleted": (start + 1, "relationship.put", dict(link)),
+            "an object never seen, under a number that was used": (start, "entity.put", fresh),
+            "a deletion under a number that was used": (start, "entity.delete", {"id": str(one.id), "version": 99}),
+        }
+        problems = []
+        for name, (seq, kind, doc) in deliveries.items():
+            answer = _deliver(enrolled, edge, seq, kind, doc)
+            evidence.add(name, answer)
+            if answer["status"] != 200:
+                problems.append(f"{name}: not acknowledged: {answer}")
+            if edge.at_parent().digest != before or entity(edge.above, stray) is not None:
+                problems.append(f"{name}: the parent's state changed")
+        effects = effects_since(edge.above, mark)
+    mine = {str(one.id), str(two.id), stray, str(link["id"])}
+    problems += [f"an event tells of {key} again" for key in effects if key in mine]
+    conclude(evidence, problems, "acknowledged, without effect", f"{len(deliveries)} repeated deliveries without effect")
+
+
+def _enrolment(edge: Edge) -> Client:
+    """The edge's account at its parent, where the deployment gives it to the suite."""
+    name = f"node:{edge.node.node_id}"
+    user: User | None = next((u for u in edge.parent.users if u.username == name), None)
+    if user is None:
+        untestable(f"the deployment does not give the enrolment of {name} to the suite")
+    return edge.parent.login(user)
+
+
+def _document(edge: Edge, identifier: str) -> dict[str, Any]:
+    query = "query($id: ID!) { entity(id: $id) { %s } }" % FULL
+    found: dict[str, Any] = ask(edge.client, query, {"id": identifier})["entity"]
+    return found
+
+
+def _deliver(enrolled: Client, edge: Edge, seq: int, kind: str, doc: dict[str, Any]) -> dict[str, Any]:
+    op = {"seq": seq, "op_id": str(uuid.uuid4()), "kind": kind, "doc": doc, "tenant": edge.tenant}
+    batch = {"node_id": edge.node.node_id, "first_seq": seq, "ops": [op]}
+    answer = enrolled.data("POST", "/v1/sync/batches", json=batch)
+    return {**shown(answer, 200), "acked_seq": document(answer).get("acked_seq") if answer.status == 200 else None}

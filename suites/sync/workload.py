@@ -1,0 +1,213 @@
+"""A seeded workload at the edge under faults, and the final reads at both ends."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from environments.contract import Client, Deployment, Node, Response, SuiteError, TransportError
+from suites.exchange import ask, assert_no_crash, document, shown, signed_in, tenants
+from suites.product import ENTITY, RELATIONSHIP, literal
+from suites.sync.history import History, Kind, Op, Outcome, Replica
+
+PAGE = 500
+WRITE_TIMEOUT_S = 2.0
+
+
+def parent_of(deployment: Deployment) -> Node:
+    if deployment.parent is None:
+        raise SuiteError(f"profile {deployment.profile} has an edge without a parent")
+    return deployment.parent
+
+
+def tenant_of(deployment: Deployment) -> str:
+    """A tenant that edge and parent share."""
+    common = sorted(set(tenants(deployment.subject)) & set(tenants(parent_of(deployment))))
+    if not common:
+        raise SuiteError("edge and parent share no tenant")
+    return common[0]
+
+
+class Edge:
+    """The edge as a client of one tenant sees it: signs in again after a kill, notes how each write ended."""
+
+    def __init__(self, deployment: Deployment, label: str) -> None:
+        self.deployment, self.node, self.parent = deployment, deployment.subject, parent_of(deployment)
+        self.tenant = tenant_of(deployment)
+        self.run = f"{label}-{uuid.uuid4().hex[:10]}"  # the kind of this workload's entities: others' are left alone
+        self.history = History(deployment.seed)
+        self.rng = random.Random(f"{deployment.seed}/{label}")
+        self.started = time.monotonic()
+        self.client: Client = signed_in(self.node, "admin", self.tenant)
+        self.above: Client = signed_in(self.parent, "admin", self.tenant)
+        self.alive: dict[str, str] = {}  # key -> id of entities that exist for sure
+
+    # faults
+
+    def fault(self, what: str) -> None:
+        self.history.events.append({"t_s": round(time.monotonic() - self.started, 3), "what": what})
+
+    def cut(self, direction: str = "both") -> None:
+        """direction: both, out (edge to parent) or in (parent to edge)."""
+        here, there = self.node.site, self.parent.site
+        self.fault(f"cut {direction}")
+        if direction == "both":
+            self.deployment.links.cut(here, there)
+        elif direction == "out":
+            self.deployment.links.cut(here, there, both=False)
+        else:
+            self.deployment.links.cut(there, here, both=False)
+
+    def heal(self) -> None:
+        self.fault("heal")
+        self.deployment.links.heal()
+
+    def kill(self) -> None:
+        """kill -9 of the edge, and a start."""
+        self.fault("kill edge")
+        self.node.kill("edge")
+        self.node.start("edge")
+        self.node.wait_ready()
+        self.client = signed_in(self.node, "admin", self.tenant)
+
+    # writes
+
+    def create(self, **props: Any) -> Op:
+        key, value = f"{self.run}/{len(self.history.ops)}", self.rng.randrange(10**6)
+        given = {"kind": self.run, "labels": ["sync"], "props": {"key": key, "value": value, **props}}
+        op = self._write("create", key, value, f"mutation {{ r: createEntity(input: {literal(given)}) {{ {ENTITY} }} }}")
+        if op.outcome == "ok" and op.id:
+            self.alive[key] = op.id
+        return op
+
+    def update(self, key: str) -> Op:
+        value, identifier = self.rng.randrange(10**6), self.alive[key]
+        change = {"props": {"key": key, "value": value}}
+        query = f"mutation {{ r: updateEntity(id: {literal(identifier)}, input: {literal(change)}) {{ {ENTITY} }} }}"
+        return self._write("update", key, value, query, identifier)
+
+    def delete(self, key: str) -> Op:
+        identifier = self.alive.pop(key)
+        return self._write("delete", key, 0, f"mutation {{ r: deleteEntity(id: {literal(identifier)}) }}", identifier)
+
+    def relate(self, one: str, two: str) -> Op:
+        key = f"{self.run}/{len(self.history.ops)}"
+        given = {"srcId": self.alive[one], "dstId": self.alive[two], "type": "SYNC", "props": {"key": key, "value": 0}}
+        query = f"mutation {{ r: createRelationship(input: {literal(given)}) {{ {RELATIONSHIP} }} }}"
+        return self._write("relate", key, 0, query, note=f"{one}>{two}")
+
+    def some(self, count: int) -> None:
+        """A seeded mixture; updates and deletions fall on the same few entities."""
+        for _ in range(count):
+            draw, keys = self.rng.random(), sorted(self.alive)
+            if draw < 0.55 or len(keys) < 2:
+                self.create()
+            elif draw < 0.8:
+                self.update(self.rng.choice(keys))
+            elif draw < 0.9:
+                self.relate(*self.rng.sample(keys, 2))
+            else:
+                self.delete(self.rng.choice(keys))
+
+    def _write(self, kind: Kind, key: str, value: int, query: str, id_: str | None = None, note: str = "") -> Op:
+        outcome: Outcome = "unknown"
+        at_s = time.monotonic() - self.started
+        try:
+            answer = self.client.graphql(query, timeout_s=WRITE_TIMEOUT_S)
+        except TransportError as error:
+            note = note or error.kind
+        else:
+            outcome, told = _outcome(answer, f"{kind} {key}")
+            id_ = id_ or told
+        op = Op(len(self.history.ops), kind, key, value, outcome, id_, round(at_s, 4), note)
+        self.history.ops.append(op)
+        return op
+
+    # reads
+
+    def at_edge(self) -> Replica:
+        return replica("edge", self.client, self.run)
+
+    def at_parent(self) -> Replica:
+        return replica("parent", self.above, self.run)
+
+    def status(self) -> dict[str, Any]:
+        """GET /v1/sync: a hint when to look; no verdict rests on it."""
+        answer = self.node.login(self.node.user("operator")).admin("GET", "/v1/sync")
+        assert answer.status == 200, f"GET /v1/sync: {shown(answer)}"
+        return document(answer)
+
+    def wait_drained(self, limit_s: float) -> float:
+        """Until the parent holds what the edge holds; seconds it took. No longer than the limit: the judges say why."""
+        return wait_until(lambda: self.at_edge().digest == self.at_parent().digest, limit_s)
+
+    def wait_arrived(self, count: int, limit_s: float) -> float:
+        return wait_until(lambda: len(self.at_parent().entities) >= count, limit_s)
+
+
+def _outcome(answer: Response, what: str) -> tuple[Outcome, str | None]:
+    assert_no_crash(answer, what)
+    result = (document(answer).get("data") or {}).get("r") if answer.status == 200 else None
+    if not result:
+        return "refused", None
+    return "ok", result["id"] if isinstance(result, Mapping) else None
+
+
+def replica(name: str, client: Client, kind: str) -> Replica:
+    """Every entity of the workload and their relationships, as this client reads them, page by page."""
+    entities: list[Mapping[str, Any]] = []
+    query = "query($k: String, $o: Int) { entities(kind: $k, limit: %d, offset: $o) { %s createdBy } }" % (PAGE, ENTITY)
+    while True:
+        page = ask(client, query, {"k": kind, "o": len(entities)}, what=f"entities at {name}")["entities"]
+        entities += page
+        if len(page) < PAGE:
+            break
+    found: dict[str, Mapping[str, Any]] = {}
+    everything = ask(client, f"{{ relationships {{ {RELATIONSHIP} }} }}", what=f"relationships at {name}")
+    for doc in everything["relationships"]:
+        if str(doc["props"].get("key", "")).startswith(kind + "/"):
+            found[doc["id"]] = doc
+    return Replica(name, tuple(entities), tuple(found.values()))
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float, every_s: float = 0.05) -> float:
+    """Seconds until the condition held, or a little more than limit_s."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > limit_s:
+            return time.monotonic() - started
+        time.sleep(every_s)
+    return time.monotonic() - started
+
+
+@dataclass(frozen=True)
+class EventMark:
+    """Where a tenant's event feed stood."""
+
+    next: int
+
+
+def event_mark(client: Client) -> EventMark:
+    mark = 0
+    while True:
+        body = document(client.data("GET", f"/v1/events?after={mark}"))
+        if not body["events"]:
+            return EventMark(mark)
+        mark = max(mark, *(int(event["seq"]) for event in body["events"]))
+
+
+def effects_since(client: Client, mark: EventMark) -> dict[str, int]:
+    """Object id -> how many events the tenant's feed tells of it since the mark."""
+    counts: dict[str, int] = {}
+    after = mark.next
+    while True:
+        events = document(client.data("GET", f"/v1/events?after={after}"))["events"]
+        if not events:
+            return counts
+        for event in events:
+            counts[str(event["id"])] = counts.get(str(event["id"]), 0) + 1
+            after = max(after, int(event["seq"]))
