@@ -43,7 +43,9 @@ def routes(services: Services) -> list[Route]:
         if services.config.stripe_key is None:
             raise ApiError("CAPABILITY_ABSENT", message="no payment provider is configured")
         body = await request.body()
-        if len(body) > 1 << 20 or not signed(services.config.stripe_key, request.headers.get("stripe-signature", ""), body):
+        if len(body) > 1 << 20 or not signed(
+            services.config.stripe_key, request.headers.get("stripe-signature", ""), body
+        ):
             raise ApiError("INVALID", message="bad signature")
         digest = hashlib.sha256(body).hexdigest()
         await run_in_threadpool(services.audit.append, "_system", "stripe", "billing.event", "event", digest)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class Clock:
-    """`now()` in seconds since the epoch. The file is read at each call (it is tiny); empty or missing means real time."""
+    """`now()` in seconds since the epoch. The file is read at each call; empty or missing means real time."""
 
     def __init__(self, file: Path | None = None) -> None:
         self.file = file

@@ -10,19 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from graphql import (
+    REMOVE,
+    DirectiveDefinitionNode,
+    DirectiveNode,
     DocumentNode,
     GraphQLError,
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLSyntaxError,
+    Node,
     Source,
+    Visitor,
     build_ast_schema,
     execute_sync,
     parse,
     validate,
     value_from_ast_untyped,
+    visit,
 )
-from graphql.language import DirectiveDefinitionNode, ast
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -40,24 +45,24 @@ def snake(name: str) -> str:
     return _HUMP.sub("_", name).lower()
 
 
-def _is_core(node: Any) -> bool:
-    return any(directive.name.value == "core" for directive in node.directives or ())
+class KeepFor(Visitor):
+    """Drops what is marked @core (edge), and the mark itself."""
+
+    def __init__(self, edge: bool) -> None:
+        super().__init__()
+        self.edge = edge
+
+    def enter(self, node: Node, *_: Any) -> Any:
+        if isinstance(node, DirectiveDefinitionNode) or (isinstance(node, DirectiveNode) and node.name.value == "core"):
+            return REMOVE
+        marks = getattr(node, "directives", None) or ()
+        return REMOVE if self.edge and any(mark.name.value == "core" for mark in marks) else None
 
 
 def sdl_document(edge: bool) -> DocumentNode:
-    """The schema's document: whole for core, without what is marked @core for edge; the mark itself in neither."""
-    document = parse(SDL.read_text(), no_location=True)
-    kept: list[Any] = []
-    for definition in document.definitions:
-        if isinstance(definition, DirectiveDefinitionNode) or (edge and _is_core(definition)):
-            continue
-        definition.directives = ()  # type: ignore[attr-defined]
-        if isinstance(definition, ast.ObjectTypeDefinitionNode):
-            definition.fields = tuple(f for f in definition.fields or () if not (edge and _is_core(f)))
-            for field in definition.fields:
-                field.directives = ()
-        kept.append(definition)
-    return DocumentNode(definitions=tuple(kept))
+    """The schema's document: whole for core, without what is marked @core for edge."""
+    document: DocumentNode = visit(parse(SDL.read_text(), no_location=True), KeepFor(edge))
+    return document
 
 
 def _root_resolver(name: str) -> Any:
@@ -73,7 +78,7 @@ def schema(edge: bool) -> GraphQLSchema:
     built = build_ast_schema(sdl_document(edge), assume_valid=True)
     scalar = built.type_map["JSON"]
     assert isinstance(scalar, GraphQLScalarType)
-    scalar.parse_literal = value_from_ast_untyped  # type: ignore[method-assign]
+    scalar.parse_literal = value_from_ast_untyped  # type: ignore[method-assign,assignment]
     for name in ("RelationshipInput", "InvestigationInput"):
         if (input_type := built.type_map.get(name)) is not None:
             for key, field in input_type.fields.items():  # type: ignore[attr-defined]

@@ -98,9 +98,7 @@ class Identity:
         refused = ApiError("UNAUTHENTICATED", message="bad token")
         try:
             claims = self.claims(token)
-            principal = Principal(
-                str(claims["sub"]), claims["tenant"], tuple(claims["roles"]), float(claims["exp"])
-            )
+            principal = Principal(str(claims["sub"]), claims["tenant"], tuple(claims["roles"]), float(claims["exp"]))
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise refused from error
         node = self.config.node_id

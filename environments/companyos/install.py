@@ -1,4 +1,4 @@
-"""Prepare a node: key, database, users. `python -m environments.companyos.install --config node.json`. Safe to repeat."""
+"""Prepare a node: key, database, users. Safe to repeat. `python -m environments.companyos.install --config node.json`"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Structured log: one JSON object per line on stderr. Values that callers pass are ids, codes and counts, never secrets."""
+"""Structured log: one JSON object per line on stderr. Values are ids, codes and counts, never secrets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Maestro: runs of several steps, each step's effect applied exactly once, whatever crashes in between.
 
-A step's effect (an entity of kind `RunEffect`) and the note that the step is done are one transaction. The queue is in the
-database: a run that was interrupted goes on after the restart. A step acts in the tenant of the queue's row, never in one
-that the run's input names. Input `pause_s` (0 to 5) waits before each step, so that a crash can be placed between steps.
+A step's effect (an entity of kind `RunEffect`) and the note that the step is done are one transaction. The queue is in
+the database: a run that was interrupted goes on after the restart. A step acts in the tenant of the queue's row, never
+in one that the run's input names. Input `pause_s` (0 to 5) waits before each step, so that a crash can be placed.
 """
 
 from __future__ import annotations

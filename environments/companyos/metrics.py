@@ -38,5 +38,5 @@ class Metrics:
                     yield GaugeMetricFamily(name, name, value=value)
 
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(Collector())  # type: ignore[arg-type]
+        registry.register(Collector())
         return bytes(generate_latest(registry))

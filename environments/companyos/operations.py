@@ -1,7 +1,7 @@
 """What the API does, one function per GraphQL root field, found by the field's name in snake case at call time.
 
-Each asks the policy first, then works in one transaction of the principal's tenant; what changes leaves an event, an audit
-entry and, on an edge, an outbox operation in that same transaction.
+Each asks the policy first, then works in one transaction of the principal's tenant; what changes leaves an event, an
+audit entry and, on an edge, an outbox operation in that same transaction.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def missing() -> ApiError:
 # traces of a change
 
 
-def record(services: Services, tx: Tx, actor: str, action: str, id_: str, op: str | None = None, doc: Doc | None = None) -> None:
+def record(
+    services: Services, tx: Tx, actor: str, action: str, id_: str, op: str | None = None, doc: Doc | None = None
+) -> None:
     """Event, audit entry and (edge) outbox operation of a change, in the change's own transaction."""
     object_type = action.partition(".")[0]
     tx.append_event(action, object_type, id_)
@@ -96,7 +98,9 @@ def changed(context: Context, tx: Tx, action: str, id_: str, op: str | None = No
 # entities
 
 
-def new_entity(services: Services, tx: Tx, actor: str, kind: str, labels: list[str], props: Doc, id_: str | None) -> Doc:
+def new_entity(
+    services: Services, tx: Tx, actor: str, kind: str, labels: list[str], props: Doc, id_: str | None
+) -> Doc:
     """Insert and record; its version follows that of a deleted entity of the same id."""
     now = services.clock.stamp()
     doc: Doc = {

@@ -81,7 +81,9 @@ class PolicyEngine:
             raise PolicyError("a policy has modules of text")
         bundle, interpreter = compile_modules(modules), Interpreter()
         try:
-            evaluate(interpreter, bundle, {"subject": {"sub": "", "tenant": "", "roles": []}, "action": "", "resource": {}})
+            evaluate(
+                interpreter, bundle, {"subject": {"sub": "", "tenant": "", "roles": []}, "action": "", "resource": {}}
+            )
         except Exception as error:
             raise PolicyError("the modules do not evaluate") from error
         with self._lock:

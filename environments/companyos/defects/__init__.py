@@ -6,8 +6,8 @@ A module here holds the defects for the suite of its name. A defect is a functio
     def trusts_tenant_header(services: Services) -> None: ...
 
 phase `service`: called with the Services of the process, after they are built, before its threads and routes exist.
-phase `install`: called with (config, connection) after the schema and the seeds; the connection is a superuser's psycopg
-connection, or the edge's sqlite3 one.
+phase `install`: called with (config, connection) after the schema and the seeds; the connection is a superuser's
+psycopg connection, or the edge's sqlite3 one.
 """
 
 from __future__ import annotations

@@ -160,5 +160,5 @@ class GraphStore(Protocol):
         ...
 
     def mirror(self, tenant: str, changes: Iterable[tuple[str, Doc]]) -> None:
-        """Told of each change after its commit (`entity.put`, doc); stores that read the relational tables do nothing."""
+        """Told of each change after its commit (`entity.put`, doc); a store on the relational tables does nothing."""
         ...

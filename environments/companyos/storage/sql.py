@@ -13,7 +13,8 @@ from environments.companyos.storage.base import Doc, Tx
 from environments.companyos.storage.rows import canonical, known_id, required_id
 
 INSERT_ENTITY = (
-    "INSERT INTO entities (tenant_id, id, kind, labels, props, created_at, updated_at, created_by, version, search_text)"
+    "INSERT INTO entities"
+    " (tenant_id, id, kind, labels, props, created_at, updated_at, created_by, version, search_text)"
     " VALUES (:tenant, :id, :kind, :labels, :props, :created_at, :updated_at, :created_by, :version, :search_text)"
 )
 REPLACE_ENTITY = (
@@ -120,7 +121,9 @@ class SqlTx:
     def tombstone(self, type_: str, id_: str) -> int | None:
         if (known := known_id(id_)) is None:
             return None
-        found = self.rows("SELECT version FROM tombstones WHERE {scope} AND type = :type AND id = :id", type=type_, id=known)
+        found = self.rows(
+            "SELECT version FROM tombstones WHERE {scope} AND type = :type AND id = :id", type=type_, id=known
+        )
         return int(found[0][0]) if found else None
 
     # relationships
@@ -213,7 +216,8 @@ class SqlTx:
 
     def _investigation(self, row: tuple[Any, ...]) -> Doc:
         members = self.rows(
-            "SELECT entity_id FROM investigation_entities WHERE {scope} AND investigation_id = :id ORDER BY position", id=row[0]
+            "SELECT entity_id FROM investigation_entities WHERE {scope} AND investigation_id = :id ORDER BY position",
+            id=row[0],
         )
         return rows.investigation(row, [member[0] for member in members])
 
@@ -242,7 +246,9 @@ class SqlTx:
         waits = doc["state"] in ("QUEUED", "RUNNING")
         with self.db.system():
             if waits:
-                self.change("INSERT INTO run_queue (run_id, tenant) VALUES (:id, :tenant) ON CONFLICT DO NOTHING", id=id_)
+                self.change(
+                    "INSERT INTO run_queue (run_id, tenant) VALUES (:id, :tenant) ON CONFLICT DO NOTHING", id=id_
+                )
             else:
                 self.change("DELETE FROM run_queue WHERE run_id = :id AND tenant = :tenant", id=id_)
 
