@@ -86,7 +86,8 @@ def _validate(model: type[T], raw: Any, path: Path, lines: dict[tuple[str, ...],
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
+        # a misspelt key is also a missing one: tell the misspelling
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         at = tuple(str(part) for part in first["loc"])
         line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
         key = ".".join(at) or path.stem

@@ -245,7 +245,6 @@ def _install(deployment: LocalDeployment, node: LocalNode) -> None:
     seeds = [seed_user(user) for user in node.users]
     with _install_lock:  # defects of the install phase patch modules
         companyos_install.install(NodeConfig.model_validate({**node.config, "seed_users": seeds}))
-    deployment.vendor.genesis(node)  # type: ignore[attr-defined]
     written = {**node.config, "postgres_admin_dsn": None}
     write_private(node.home / "config" / "node.json", json.dumps(written, indent=1))
 
