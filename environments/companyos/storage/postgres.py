@@ -17,7 +17,7 @@ from environments.companyos.storage.base import Tx
 from environments.companyos.storage.sql import SqlStore, SqlTx
 
 POOL_SIZE = 4  # small, so that requests share connections all the time and what leaks between them shows
-_NAMED = re.compile(r":([a-z_]+)")
+_NAMED = re.compile(r":([a-zA-Z_]+)")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
