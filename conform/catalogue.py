@@ -81,7 +81,9 @@ def load(folder: Path = SUITES) -> dict[str, Requirement]:
         for line, raw in _entries(path):
             entry = _validated(path, line, raw)
             if entry.id in found:
-                raise CatalogueError(f"{path}:{line}: id {entry.id} is taken by {where[entry.id]}. Give it an id of its own.")
+                raise CatalogueError(
+                    f"{path}:{line}: id {entry.id} is taken by {where[entry.id]}. Give it an id of its own."
+                )
             found[entry.id] = entry
             where[entry.id] = f"{path}:{line}"
     return found
@@ -139,7 +141,9 @@ def applicability(entry: Requirement, profile: Profile) -> Applies:
         return Applies(False, f"about the migration path {', '.join(entry.paths)}")
     elif profile.mode not in (entry.modes or ()):
         asked = ", ".join(entry.modes or ())
-        return Applies(False, f"asked of mode {asked}; {profile.id} is mode {profile.mode} ({MODE_NAMES[profile.mode]})")
+        return Applies(
+            False, f"asked of mode {asked}; {profile.id} is mode {profile.mode} ({MODE_NAMES[profile.mode]})"
+        )
     if entry.suite not in profile.suites:
         return Applies(False, f"profile {profile.id} leaves suite {entry.suite} out")
     return Applies(True)
@@ -159,7 +163,11 @@ def _checks_in(path: Path) -> Iterable[Check]:
         if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
             continue
         for decorator in node.decorator_list:
-            if isinstance(decorator, ast.Call) and getattr(decorator.func, "id", "") == "requirement" and decorator.args:
+            if (
+                isinstance(decorator, ast.Call)
+                and getattr(decorator.func, "id", "") == "requirement"
+                and decorator.args
+            ):
                 bound = decorator.args[0]
                 if isinstance(bound, ast.Constant):
                     says = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")

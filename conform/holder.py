@@ -1,4 +1,4 @@
-"""The deployment of one profile in one process: made when a check first asks, healed after each, made anew if it cannot be."""
+"""The deployment of one profile in one process: made when first asked for, healed after each check."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ class Settings:
     def repro(self, requirement: str, profile: str) -> str:
         """The one line that runs this check again in the same circumstances."""
         given = dict(zip((each.id for each in self.profiles), self.profile_names, strict=True))
-        parts = ["conform", "run", "--profile", given.get(profile, profile), "--only", requirement, "--seed", str(self.seed)]
+        parts = ["conform", "run", "--profile", given.get(profile, profile)]
+        parts += ["--only", requirement, "--seed", str(self.seed)]
         if self.driver != DRIVERS[0]:
             parts += ["--driver", self.driver]
         if self.link:
@@ -68,7 +69,7 @@ def new_run_id() -> str:
 def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("conform", "CompanyOS conformance (checks under suites/)")
     add = group.addoption
-    add("--profile", action="append", default=[], metavar="ID", help="profile id or file; repeatable; default: all that ship")
+    add("--profile", action="append", default=[], metavar="ID", help="profile id or file; repeatable (default: all)")
     add("--driver", default=DRIVERS[0], help="how a profile becomes real (default: local processes)")
     add("--only", action="append", default=[], metavar="REQ", help="requirement id; repeatable")
     add("--suite", action="append", default=[], metavar="NAME", help="suite name; repeatable")
@@ -83,7 +84,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def settle(option: Any, here: Path) -> Settings:
-    """Settings of the parsed options; fills in what was left open, so that workers get the same. Raises BadArguments."""
+    """Settings of the parsed options; fills in what was open, so that workers get the same. Raises BadArguments."""
     option.run_id = option.run_id or new_run_id()
     option.run_dir = str(Path(here, option.run_dir or Path("runs", option.run_id)))
     option.seed = secrets.randbelow(2**31) if option.seed is None else option.seed
