@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from environments.companyos import install as companyos_install
+from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
 from environments.contract import Capability, LinkState, User
 from environments.drivers.local import postgres
@@ -59,6 +60,7 @@ def provision(
 
     Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
     run_id = run_id or new_run_id()
+    companyos_log.configure("WARNING")  # the install step runs in this process
     workdir = workdir_of(run_id, profile.id)
     started: list[LocalDeployment] = []
     try:
