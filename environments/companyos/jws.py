@@ -1,9 +1,9 @@
 """Signed documents of the vendor: compact JWS, Ed25519, judged strictly.
 
-The verifier fixes the algorithm, takes keys only from the installed trust roots, and asks for one exact `typ`, so that a
-signature over one kind of document is never accepted for another. Everything a signer would not have written is refused:
-non-canonical base64url (also in the unused bits of the last character), duplicate JSON keys, NaN, trailing data, unknown
-header parameters.
+The verifier fixes the algorithm, takes keys only from the installed trust roots, and asks for one exact `typ`, so that
+a signature over one kind of document is never accepted for another. Everything that a signer would not have written is
+refused: non-canonical base64url (also in the unused bits of the last character), duplicate JSON keys, NaN, trailing
+data, unknown header parameters.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def check_algorithm(header: Mapping[str, Any]) -> None:
 
 
 def find_key(header: Mapping[str, Any], roots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The one trust root that `kid` names. Raises JwsError KEY; nothing in the header is ever used as a key or fetched."""
+    """The one trust root that `kid` names. Raises JwsError KEY. Nothing in the header is used as a key or fetched."""
     if KEY_HEADERS & header.keys():
         raise JwsError(Reason.KEY, "a key in the header is never used")
     if header.keys() - HEADERS:
@@ -172,8 +172,8 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def sign(kind: str, payload: Mapping[str, Any] | bytes, key: OKPKey, header: Mapping[str, Any] | None = None) -> str:
-    """Compact JWS of `kind`. `header` entries override, None drops one. Signs whatever it is told to, for hostile vectors too:
-    the signature is always Ed25519 over the text, whichever algorithm the header names."""
+    """Compact JWS of `kind`. `header` entries override, None drops one. Signs what it is told to, hostile vectors
+    too: the signature is Ed25519 over the text, whichever algorithm the header names."""
     full: dict[str, Any] = {"alg": ALGORITHM, "typ": TYPES.get(kind, kind), "kid": key.get("kid"), **(header or {})}
     full = {name: value for name, value in full.items() if value is not None}
     text = f"{encode(canonical(full))}.{encode(payload if isinstance(payload, bytes) else canonical(payload))}"

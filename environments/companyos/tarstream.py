@@ -1,7 +1,7 @@
-"""A small reader of tar files that does nothing but read: no extraction, no seeking by what a header claims without a check.
+"""A small reader of tar files that does nothing but read: no extraction, no seek to where a header points unchecked.
 
-`tarfile` is not used on foreign input: its filters have been bypassed (CVE-2025-4330, CVE-2026-11940) and it stops silently at
-a damaged header. This reader knows ustar, GNU long names and the pax keys path, linkpath and size, and refuses the rest.
+`tarfile` is not used on foreign input: its filters have been bypassed (CVE-2025-4330, CVE-2026-11940), and it stops
+silently at a damaged header. This reader knows ustar, GNU long names and the pax keys path, linkpath and size.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class TarError(ValueError):
 
 @dataclass(frozen=True)
 class Member:
-    """One entry: sizes and offsets in bytes; `kind` is file, hardlink, symlink or other (directories, devices, fifos...)."""
+    """One entry, sizes and offsets in bytes. `kind`: file, hardlink, symlink or other (folder, device, fifo...)."""
 
     path: str
     kind: str
@@ -34,7 +34,8 @@ class Member:
 
 
 def members(fd: int, total: int) -> Iterator[Member]:
-    """Every entry of the tar of `total` bytes behind `fd`. Raises TarError on damage, truncation, or data after its end."""
+    """Every entry of the tar of `total` bytes behind `fd`. Raises TarError on damage, truncation, data after the
+    end."""
     position, count = 0, 0
     extension: dict[str, str] = {}
     while True:
@@ -58,7 +59,8 @@ def members(fd: int, total: int) -> Iterator[Member]:
             kind = OTHER
         if "size" in extension:
             size = _decimal(extension["size"])
-        size = size if kind == FILE or flag not in b"123456" else 0
+        if flag in b"123456":  # links, devices, folders and fifos have no content, whatever the header says
+            size = 0
         if position + _padded(size) > total:
             raise TarError("truncated inside a member")
         yield Member(extension.get("path", name), kind, size, extension.get("linkpath", link), mode, position)
@@ -136,7 +138,11 @@ def _extension(flag: bytes, data: bytes) -> dict[str, str]:
 
 
 def _text(field: bytes) -> str:
-    return _utf8(field.split(b"\0", 1)[0])
+    """A field ends at its first NUL; something after it would be another name to another reader."""
+    text, _, rest = field.partition(b"\0")
+    if rest.strip(b"\0"):
+        raise TarError("bytes after the end of a name")
+    return _utf8(text)
 
 
 def _utf8(raw: bytes) -> str:
