@@ -90,9 +90,23 @@ def schema(edge: bool) -> GraphQLSchema:
     return built
 
 
-@lru_cache(maxsize=512)
-def prepared(edge: bool, query: str) -> tuple[DocumentNode | None, str, str]:
-    """Parsed and valid document, or (None, code, message). Of text only, so it is shared by everybody."""
+CACHED_BYTES = 4096  # longer queries are parsed each time, so that the cache stays a few megabytes
+
+Prepared = tuple[DocumentNode | None, str, str]
+
+
+@lru_cache(maxsize=128)
+def cached(edge: bool, query: str) -> Prepared:
+    """Of the text only, never of who asks: it is shared by everybody."""
+    return check(edge, query)
+
+
+def prepared(edge: bool, query: str) -> Prepared:
+    return cached(edge, query) if len(query) <= CACHED_BYTES else check(edge, query)
+
+
+def check(edge: bool, query: str) -> Prepared:
+    """Parsed and valid document, or (None, code, message)."""
     try:
         document = parse(Source(query), no_location=True, max_tokens=5000)
     except (GraphQLSyntaxError, RecursionError) as error:

@@ -48,7 +48,7 @@ def install_sqlite(config: NodeConfig) -> None:
     from environments.companyos.storage.sqlite import connect
 
     path = config.data_dir / "companyos.sqlite"
-    connection = connect(path)
+    connection = connect(path, create=True)
     path.chmod(0o600)
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'node_meta'").fetchone():
         script = (MIGRATIONS / "001_init_sqlite.sql").read_text()
@@ -92,14 +92,15 @@ def install(config: NodeConfig) -> None:
         connection = admin_connection(config)
         defects.apply(config.defects, "install", config.mode, "install", config, connection)
         connection.close()
-    log.info("installed", node=config.node_id, mode=config.mode)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     options = parser.parse_args(arguments)
-    install(NodeConfig.model_validate_json(options.config.read_bytes()))
+    config = NodeConfig.model_validate_json(options.config.read_bytes())
+    install(config)
+    log.info("installed", node=config.node_id, mode=config.mode)
 
 
 if __name__ == "__main__":

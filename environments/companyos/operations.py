@@ -197,7 +197,7 @@ def relationship(context: Context, id: str) -> Doc | None:
 def relationships(context: Context, entity_id: str | None = None) -> list[Doc]:
     context.allow("relationship.read")
     with context.transaction() as tx:
-        found: list[Doc] = tx.list_relationships(entity_id, limits.PAGE_SIZE)
+        found: list[Doc] = tx.list_relationships(entity_id)
         return found
 
 
@@ -260,7 +260,7 @@ def investigation(context: Context, id: str) -> Doc | None:
 def investigations(context: Context) -> list[Doc]:
     context.allow("investigation.read")
     with context.transaction() as tx:
-        found: list[Doc] = tx.list_investigations(limits.PAGE_SIZE)
+        found: list[Doc] = tx.list_investigations()
         return found
 
 
@@ -318,7 +318,7 @@ def run(context: Context, id: str) -> Doc | None:
 def runs(context: Context) -> list[Doc]:
     context.allow("run.read")
     with context.transaction() as tx:
-        found: list[Doc] = tx.list_runs(limits.PAGE_SIZE)
+        found: list[Doc] = tx.list_runs()
         return found
 
 

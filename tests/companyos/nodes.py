@@ -105,9 +105,7 @@ def call(method: str, url: str, body: Any = None, token: str | None = None) -> t
 
 
 def login(base: str, tenant: str, username: str) -> str:
-    status, body = call(
-        "POST", f"{base}/v1/auth/login", {"tenant": tenant, "username": username, "password": PASSWORD}
-    )
+    status, body = call("POST", f"{base}/v1/auth/login", {"tenant": tenant, "username": username, "password": PASSWORD})
     assert status == 200, body
     return str(body["accessToken"])
 

@@ -17,6 +17,8 @@ from environments.companyos.storage.base import Tx
 from environments.companyos.storage.sql import SqlStore, SqlTx
 
 POOL_SIZE = 4  # small, so that requests share connections all the time and what leaks between them shows
+WAIT_S = 4.0  # longest a request waits for a connection
+PING_WAIT_S = 1.5
 _NAMED = re.compile(r":([a-zA-Z_]+)")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -77,19 +79,23 @@ class PostgresStore(SqlStore):
             min_size=1,
             max_size=POOL_SIZE,
             open=True,
-            timeout=5.0,
+            timeout=WAIT_S,
             configure=prepare,
             kwargs={"autocommit": True, "connect_timeout": 3},
-            reconnect_timeout=30.0,
+            reconnect_timeout=2.0,  # then the next request asks anew: recovery does not wait for a long backoff
         )
 
     def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
         return self._transaction(tenant, snapshot)
 
-    def _start(self, tenant: str, snapshot: bool) -> Connection:
+    def ping(self) -> None:
+        with self._transaction("_system", False, PING_WAIT_S) as tx:
+            tx.rows("SELECT 1 FROM node_meta LIMIT 1")
+
+    def _start(self, tenant: str, snapshot: bool, wait_s: float) -> Connection:
         """A connection inside a bound transaction. Connections that died while idle are replaced, not reported."""
         for attempt in range(POOL_SIZE + 1):
-            connection = self.pool.getconn()
+            connection = self.pool.getconn(wait_s)
             try:
                 begin(connection, snapshot)
                 bind_tenant(connection, tenant)
@@ -105,9 +111,9 @@ class PostgresStore(SqlStore):
         raise AssertionError("unreachable")
 
     @contextmanager
-    def _transaction(self, tenant: str, snapshot: bool) -> Iterator[Tx]:
+    def _transaction(self, tenant: str, snapshot: bool, wait_s: float = WAIT_S) -> Iterator[SqlTx]:
         try:
-            connection = self._start(tenant, snapshot)
+            connection = self._start(tenant, snapshot, wait_s)
             try:
                 tx = SqlTx(tenant, Postgres(connection, tenant))
                 yield tx

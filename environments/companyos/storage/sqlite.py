@@ -18,10 +18,16 @@ from environments.companyos.storage.sql import SqlStore, SqlTx
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=3000", "cache_size=-4000")
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=128)
-    for pragma in PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+def connect(path: Path, create: bool = False) -> sqlite3.Connection:
+    """sqlite3.DatabaseError if there is no database there (unless `create`) or it is none."""
+    uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128)
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -52,7 +58,8 @@ class SqliteStore(SqlStore):
     kind = "sqlite"
 
     def __init__(self, path: Path) -> None:
-        self.connection = connect(path)
+        self.path = path
+        self.connection: sqlite3.Connection | None = None  # opened when first needed, and again after damage
         self.lock = threading.RLock()
 
     def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
@@ -61,9 +68,11 @@ class SqliteStore(SqlStore):
     @contextmanager
     def _transaction(self, tenant: str) -> Iterator[Tx]:
         with self.lock:
-            if self.connection.in_transaction:
+            if self.connection is not None and self.connection.in_transaction:
                 raise RuntimeError("a transaction inside a transaction")
             try:
+                if self.connection is None:
+                    self.connection = connect(self.path)
                 self.connection.execute("BEGIN IMMEDIATE")
                 tx = SqlTx(tenant, Sqlite(self.connection))
                 yield tx
@@ -76,10 +85,17 @@ class SqliteStore(SqlStore):
             except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError) as error:
                 raise ApiError("INVALID", message="a value cannot be stored") from error
             except sqlite3.DatabaseError as error:
+                self._drop()
                 raise ApiError("UNAVAILABLE", message="the database does not answer") from error
             finally:
-                if self.connection.in_transaction:
+                if self.connection is not None and self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
+
+    def _drop(self) -> None:
+        """Start afresh at the next transaction; closing rolls back what is open."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
 
     def outbox_after(self, seq: int, limit: int = 100) -> list[Doc]:
         with self._system() as tx:
@@ -107,4 +123,4 @@ class SqliteStore(SqlStore):
 
     def close(self) -> None:
         with self.lock:
-            self.connection.close()
+            self._drop()
