@@ -7,6 +7,7 @@ import json
 import time
 import uuid
 
+import psycopg
 import pytest
 
 from environments.contract import Capability, Client, Deployment, Evidence, Node, requirement, untestable
@@ -122,32 +123,30 @@ def test_expired_token_is_refused(deployment: Deployment, evidence: Evidence) ->
 
 @requirement("ISO-09", needs=(Capability.SQL_AUDIT,))
 def test_background_job_without_a_tenant_does_nothing(deployment: Deployment, evidence: Evidence) -> None:
-    """A run queued in the database without a tenant is not worked off for anybody; a run with one is."""
+    """A run queued in the database without a tenant is refused there, or seen by nobody; a run with one is worked off."""
     node = deployment.subject
     client = signed_in(node)
     own = launch_run(client, {"why": "control"})
+    orphan = str(uuid.uuid4())
     with node.sql() as connection:
-        row = connection.execute(
-            "select table_schema, table_name from information_schema.columns where column_name = 'tenant_id'"
-            " and table_name like '%run%' and table_schema not in ('pg_catalog', 'information_schema') limit 1"
-        ).fetchone()
-        if row is None:
-            untestable("sql-audit: no table of runs is recognisable in this schema")
-        import psycopg
-
+        tables = connection.execute(
+            "select table_schema, table_name from information_schema.columns where column_name = 'tenant_id' and table_name = 'runs'"
+        ).fetchall()
+        if not tables:
+            untestable("sql-audit: no table `runs` is recognisable in this schema")
+        table = f'"{tables[0][0]}"."{tables[0][1]}"'
+        forged = json.dumps({"id": orphan, "tenant_id": None, "state": "QUEUED"})
         try:
             connection.execute(
-                f'insert into "{row[0]}"."{row[1]}" select (jsonb_populate_record(null::"{row[0]}"."{row[1]}",'
-                f" to_jsonb(r) || '{{\"id\": \"orphan-run\", \"tenant_id\": null}}'::jsonb)).* from \"{row[0]}\".\"{row[1]}\" r limit 1"
+                f"insert into {table} select (jsonb_populate_record(null::{table}, to_jsonb(r) || %s::jsonb)).* from {table} r limit 1",
+                (forged,),
             )
         except psycopg.Error as error:
             evidence.observed = f"the database refuses a run without a tenant: {type(error).__name__}"
         else:
-            seen = [
-                data_of(signed_in(node, "admin", t).graphql('{ run(id: "orphan-run") { state } }'), "orphan")["run"]
-                for t in tenants(node)
-            ]
-            connection.execute(f"delete from \"{row[0]}\".\"{row[1]}\" where id = 'orphan-run'")
+            query = f'{{ run(id: "{orphan}") {{ state }} }}'
+            seen = [data_of(signed_in(node, "admin", t).graphql(query), "orphan")["run"] for t in tenants(node)]
+            connection.execute(f"delete from {table} where id::text = %s", (orphan,))
             evidence.observed = f"a run without a tenant is seen as {seen}"
             assert not any(seen), evidence.observed
     evidence.expected = "refused, or invisible to every tenant"
