@@ -68,7 +68,7 @@ def jsonable(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        text = str(value)
+        text = value.encode("utf-8", "backslashreplace").decode()  # a lone surrogate would spoil every UTF-8 view
         return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]}… ({len(text) - TEXT_LIMIT} more characters)"
     if isinstance(value, int):
         return int(value) if abs(value) < 2**256 else hex(value)  # json refuses to read back very long integers

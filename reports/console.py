@@ -1,0 +1,96 @@
+"""The report on a terminal: matrix and failures, in colour there and plain where it is piped."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from reports.model import Cell, Report
+from reports.verdicts import Outcome, Verdict
+
+_STYLE = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.VACUOUS: "bold yellow",
+    Verdict.ERROR: "bold magenta",
+    Verdict.UNTESTABLE: "cyan",
+    Verdict.WAIVED: "blue",
+}
+_OUTCOME_STYLE = {
+    Outcome.CONFORMANT: "bold green",
+    Outcome.NON_CONFORMANT: "bold red",
+    Outcome.NOT_FULLY_VERIFIED: "bold yellow",
+    Outcome.SUITE_ERROR: "bold magenta",
+}
+
+
+def show(report: Report, console: Console | None = None, *, everything: bool = False) -> None:
+    """Print matrix, failures and outcome; `everything` lists the ids without a check too."""
+    console = console or Console()
+    width = None if console.is_terminal else max(console.width, 150)  # a pipe has no width to fold a table into
+    console.print(matrix(report, everything=everything), width=width)
+    for cell in report.cells:
+        if cell.verdict.red:
+            console.print(_failure(report, cell), width=width)
+    console.print(banner(report), width=width)
+
+
+def banner(report: Report) -> RenderableType:
+    """Outcome, reason and reach."""
+    lines = Text.assemble(
+        (report.outcome.value, _OUTCOME_STYLE[report.outcome]), ": ", report.reason, "\n", report.reach.sentence
+    )
+    if report.run.defects_on:
+        lines.append(f"\ndefects switched on by hand: {', '.join(report.run.defects_on)}", "bold yellow")
+    return lines
+
+
+def matrix(report: Report, *, everything: bool = False) -> RenderableType:
+    """Requirements down, profiles across, a glyph per cell, and what the glyphs mean."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("requirement", no_wrap=True)
+    for profile in report.profiles:
+        table.add_column(profile.id.replace("-", "-\n"), justify="center", vertical="bottom")
+    table.add_column("promise", no_wrap=True, overflow="ellipsis", ratio=1)
+    cells = {(cell.requirement, cell.profile): cell for cell in report.cells}
+    suite = ""
+    shown = 0
+    for entry in report.requirements:
+        if not everything and entry.id not in report.in_force:
+            continue
+        if entry.suite != suite:
+            table.add_row(Text(entry.suite, "bold underline"))
+            suite = entry.suite
+        row = [_glyph(cells[entry.id, profile.id].verdict) for profile in report.profiles]
+        table.add_row(Text(entry.id), *row, Text(entry.statement, "dim"))
+        shown += 1
+    used = [verdict for verdict in Verdict if any(cell.verdict is verdict for cell in cells.values())]
+    legend = Text("  ").join(Text.assemble(_glyph(verdict), f" {verdict.value}") for verdict in used)
+    parts: list[RenderableType] = [table, Text(), legend]
+    if hidden := len(report.requirements) - shown:
+        parts.append(
+            Text(f"{hidden} more in the catalogue have no check yet; report.json and report.html list them", "dim")
+        )
+    return Group(*parts, Text())
+
+
+def _glyph(verdict: Verdict) -> Text:
+    return Text(verdict.glyph, _STYLE.get(verdict, "dim"))
+
+
+def _failure(report: Report, cell: Cell) -> RenderableType:
+    entry = next(entry for entry in report.requirements if entry.id == cell.requirement)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    rows = [("promise", entry.statement), ("clause", entry.basis), ("reason", cell.reason)]
+    for check in cell.checks:
+        if check.verdict is cell.verdict:
+            rows += [("expected", check.expected), ("observed", check.observed), ("again", check.repro)]
+    for name, value in rows:
+        if value:
+            table.add_row(name, Text(value))
+    title = Text.assemble(_glyph(cell.verdict), f" {cell.requirement} in {cell.profile}: {cell.verdict}")
+    return Panel(table, title=title, title_align="left", border_style=_STYLE[cell.verdict])
