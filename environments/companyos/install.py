@@ -1,4 +1,4 @@
-"""Prepare a node: key, database, users. Safe to repeat. `python -m environments.companyos.install --config node.json`"""
+"""Prepare a node: key, database, users; repeatable. `python -m environments.companyos.install --config node.json`"""
 
 from __future__ import annotations
 

