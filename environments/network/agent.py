@@ -1,0 +1,349 @@
+"""The process that is a site: it holds the site's namespaces and serves the suite. Run as `python -m ... agent FD`.
+
+FD is a seqpacket socket to the suite: JSON requests and answers, with descriptors beside them. The first request says
+how to set up. The agent ends, and takes all processes of its site with it, when that socket closes or the suite's
+process is gone; its children get SIGKILL from the kernel when the agent itself is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from environments.network import addresses, dns, netlink, sockets
+
+MESSAGE_LIMIT = 1 << 20
+DEVICE = "conform0"
+_NEWNS, _NEWIPC, _NEWUSER, _NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
+_MS_BIND, _MS_REC, _MS_PRIVATE = 0x1000, 0x4000, 0x40000
+_TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_SO_RCVBUFFORCE = 33
+_FILES_ONLY = ("passwd", "group", "shadow", "services", "protocols")  # not systemd-resolved: its socket leads outside
+_libc = ctypes.CDLL(None, use_errno=True)
+Document = dict[str, Any]
+
+
+class Unavailable(Exception):
+    """This kernel or user may not have such a site: (reason, remedy)."""
+
+
+def _call(name: str, *arguments: Any) -> None:
+    """A libc call; OSError with its errno if it fails."""
+    if getattr(_libc, name)(*arguments) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def enter_namespaces(netns: str | None) -> None:
+    """Network, mount and IPC namespaces of our own (IPC: PostgreSQL's segments go with us), or a network that exists.
+
+    As an ordinary user they are made inside a user namespace that maps this user to itself: services keep their user.
+    """
+    flags = _NEWNS | _NEWIPC | (0 if netns else _NEWNET)
+    uid, gid = os.getuid(), os.getgid()
+    try:
+        if netns:
+            with Path(netns).open("rb") as handle:
+                _call("setns", handle.fileno(), _NEWNET)
+        if uid == 0:
+            _call("unshare", flags)
+            return
+        _call("unshare", flags | _NEWUSER)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    except OSError as error:
+        raise Unavailable(
+            f"namespaces are refused: {error.strerror}",
+            "run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone=1"
+            ", kernel.apparmor_restrict_unprivileged_userns=0); in a container add capabilities SYS_ADMIN, NET_ADMIN",
+        ) from error
+
+
+def open_tun() -> int:
+    """A TUN device that lives as long as its descriptor."""
+    path = os.environ.get("CONFORM_TUN_DEVICE", "/dev/net/tun")
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        fcntl.ioctl(fd, _TUNSETIFF, struct.pack("16sH22x", DEVICE.encode(), _IFF_TUN | _IFF_NO_PI))
+    except OSError as error:
+        raise Unavailable(
+            f"{path}: {error.strerror}",
+            "load the tun module (modprobe tun) and let this user open it (chmod 666 /dev/net/tun, as usual);"
+            " in a container add --device /dev/net/tun",
+        ) from error
+    return fd
+
+
+def sysctl(name: str, value: str) -> bool:
+    """Set a setting of this network namespace; whether the kernel took it."""
+    try:
+        Path("/proc/sys/net", *name.split("/")).write_text(value)
+    except OSError:
+        return False
+    return True
+
+
+def configure(index: int, answers_all: bool) -> Document:
+    """Addresses and default routes, v4 and v6; what this kernel granted."""
+    for family in ("all", "default"):
+        sysctl(f"ipv6/conf/{family}/disable_ipv6", "0")
+        sysctl(f"ipv4/conf/{family}/rp_filter", "0")
+    ipv6 = Path("/proc/sys/net/ipv6").exists()
+    netlink.link_up("lo")
+    netlink.add_address(DEVICE, addresses.v4(index), 32)
+    netlink.link_up(DEVICE, mtu=1500, queue_packets=addresses.TUN_QUEUE)
+    netlink.add_route("0.0.0.0", 0, DEVICE)
+    if ipv6:
+        netlink.add_address(DEVICE, addresses.v6(index), 128)
+        netlink.add_route("::", 0, DEVICE)
+    if answers_all:
+        netlink.add_route(addresses.V4_NETWORK, 16, DEVICE, table=netlink.TABLE_LOCAL)
+        netlink.add_route("0.0.0.0", 0, "lo", table=netlink.TABLE_LOCAL, kind=netlink.LOCAL)
+        netlink.add_route(addresses.V6_NETWORK, 64, DEVICE, table=netlink.TABLE_LOCAL)
+        netlink.add_route("::", 0, "lo", table=netlink.TABLE_LOCAL, kind=netlink.LOCAL)
+    chosen = next((name for name in ("cubic", "reno") if sysctl("ipv4/tcp_congestion_control", name)), None)
+    current = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    congestion = chosen or (current.read_text().strip() if current.exists() else "unknown")
+    return {"ipv6": ipv6, "congestion_control": congestion, "congestion_pinned": chosen is not None}
+
+
+def point_resolver() -> str:
+    """Give this mount namespace a resolver in the router; empty if it worked, else why not."""
+    try:
+        _call("mount", b"none", b"/", None, _MS_REC | _MS_PRIVATE, None)
+        wanted = {
+            "/etc/resolv.conf": f"nameserver {addresses.RESOLVER_V4}\noptions timeout:2 attempts:1\n",
+            "/etc/nsswitch.conf": "".join(f"{each}: files\n" for each in _FILES_ONLY) + "hosts: files dns\n",
+        }
+        for target, text in wanted.items():
+            if not Path(target).exists():
+                if target == "/etc/resolv.conf":
+                    return f"{target} does not exist, so nothing can be mounted over it"
+                continue
+            with tempfile.NamedTemporaryFile("w", prefix="conform-") as source:
+                Path(source.name).chmod(0o644)
+                source.write(text)
+                source.flush()
+                _call("mount", source.name.encode(), target.encode(), None, _MS_BIND, None)
+    except OSError as error:
+        return f"mount refused: {error.strerror}"
+    return ""
+
+
+class Agent:
+    def __init__(self, suite: socket.socket, run_id: str) -> None:
+        self._suite, self._run_id, self._parent = suite, run_id, os.getppid()
+        self._spawned: set[int] = set()
+        self._codes: dict[int, int] = {}
+        self._operations: dict[str, Callable[[Document], tuple[Document, list[int]]]] = {
+            "spawn": self._spawn,
+            "socket": self._socket,
+            "listeners": lambda _: ({"listeners": sockets.listeners(self._spawned)}, []),
+            "signal": self._signal,
+            "poll": lambda request: ({"code": self._codes.get(request["pid"])}, []),
+            "canaries": self._canaries,
+        }
+
+    def serve(self) -> None:
+        """Until the suite is gone. Children are reaped as they end; orphans of theirs come to us."""
+        wake, nudge = socket.socketpair(type=socket.SOCK_DGRAM)
+        for end in (wake, nudge):
+            end.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(nudge.fileno(), warn_on_full_buffer=False)
+        poller = select.poll()
+        for fd in (self._suite.fileno(), wake.fileno(), os.pidfd_open(self._parent)):
+            poller.register(fd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poller.poll()}
+            if wake.fileno() in ready:
+                wake.recv(4096)
+            self._reap()
+            if self._suite.fileno() in ready:
+                message, fds, _, _ = socket.recv_fds(self._suite, MESSAGE_LIMIT, 1)
+                if not message:
+                    return
+                self._serve_one({**json.loads(message), "stdin": fds[0] if fds else None})
+                for fd in fds:
+                    os.close(fd)
+            elif ready - {wake.fileno()}:
+                return
+
+    def _serve_one(self, request: Document) -> None:
+        fds: list[int] = []
+        try:
+            answer, fds = self._operations[request["op"]](request)
+        except (OSError, subprocess.SubprocessError) as error:
+            code = getattr(error, "errno", None)
+            answer = {"error": str(error), "errno": code or errno.EIO}
+        socket.send_fds(self._suite, [json.dumps(answer).encode()], fds)
+        for fd in fds:
+            os.close(fd)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._codes[pid] = os.waitstatus_to_exitcode(status)
+
+    def _spawn(self, request: Document) -> tuple[Document, list[int]]:
+        agent = os.getpid()
+
+        def tie_to_agent() -> None:  # between fork and exec, after a change of user, which would clear it
+            _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+            if os.getppid() != agent:
+                os._exit(126)
+
+        environment = os.environ if request["env"] is None else request["env"]
+        log = Path(request["log_path"]).open("ab") if request["log_path"] else subprocess.DEVNULL  # noqa: SIM115
+        try:
+            child = subprocess.Popen(
+                request["argv"],
+                env={**environment, "CONFORM_RUN_ID": self._run_id},
+                cwd=request["cwd"],
+                stdin=subprocess.DEVNULL if request["stdin"] is None else request["stdin"],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=tie_to_agent,
+                user=request["uid"],
+                group=request["gid"],
+                extra_groups=[] if request["uid"] is not None else None,
+            )
+        finally:
+            if not isinstance(log, int):
+                log.close()
+        child.returncode = 0  # reaped by us, not by subprocess
+        self._codes.pop(child.pid, None)
+        self._spawned.add(child.pid)
+        return {"pid": child.pid}, []
+
+    def _signal(self, request: Document) -> tuple[Document, list[int]]:
+        pid, number = request["pid"], request["signal"]
+        if pid not in self._spawned:
+            raise OSError(errno.ESRCH, f"{pid} is not a process of this site")
+        if pid in self._codes:
+            return {"sent": False}, []
+        if request["group"]:
+            os.killpg(pid, number)
+        else:
+            os.kill(pid, number)
+        return {"sent": True}, []
+
+    def _socket(self, request: Document) -> tuple[Document, list[int]]:
+        made = socket.socket(request["family"], request["type"])
+        if request["buffer"]:
+            made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, request["buffer"])
+        return {}, [made.detach()]
+
+    def _canaries(self, request: Document) -> tuple[Document, list[int]]:
+        """Send one of each kind; a kind that this kernel does not let us send is named with the reason."""
+        refused = {}
+        for kind, send in canaries(request["nonce"]).items():
+            try:
+                send()
+            except OSError as error:
+                refused[kind] = str(error)
+        return {"refused": refused}, []
+
+    def kill_all(self) -> None:
+        """SIGKILL to every process of the site, orphans included, until none is left."""
+        signal.set_wakeup_fd(-1)
+        for pid in self._spawned:
+            if pid not in self._codes:
+                _quietly(os.killpg, pid, signal.SIGKILL)
+        for _ in range(100):  # generations of orphans, each of which becomes our child
+            for pid in sockets.children(os.getpid()):
+                _quietly(os.kill, pid, signal.SIGKILL)
+            try:
+                os.waitpid(-1, 0)
+            except ChildProcessError:
+                return
+            self._reap()
+
+
+def _quietly(send: Callable[[int, int], None], pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        send(pid, number)
+
+
+def canaries(nonce: str) -> dict[str, Callable[[], None]]:
+    """One attempt to leave of each kind, to reserved addresses that only this suite knows."""
+    v4, v6 = addresses.CANARY_V4, addresses.CANARY_V6
+
+    def connect(family: int, address: str) -> None:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            code = probe.connect_ex((address, 443))
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+
+    def datagram(address: str, port: int, data: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.sendto(data, (address, port))
+
+    def raw(protocol: int, data: bytes) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol) as probe:
+            probe.sendto(data, (v4, 0))
+
+    name = f"{nonce}.{addresses.CANARY_SUFFIX}"
+    return {
+        "tcp4": lambda: connect(socket.AF_INET, v4),
+        "tcp6": lambda: connect(socket.AF_INET6, v6),
+        "udp443": lambda: datagram(v4, 443, nonce.encode()),
+        "udp123": lambda: datagram(v4, 123, b"\x1b" + bytes(47)),
+        "dns": lambda: datagram(addresses.RESOLVER_V4, 53, dns.query(name, 1)),
+        "icmp": lambda: raw(1, b"\x08\x00" + (0xFFFF - 0x0800).to_bytes(2, "big") + bytes(4)),
+        "raw": lambda: raw(253, nonce.encode()),
+    }
+
+
+def main() -> None:
+    with socket.socket(fileno=int(sys.argv[1])) as suite:
+        message = suite.recv(MESSAGE_LIMIT)
+        if not message:
+            return
+        plan = json.loads(message)
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        try:
+            enter_namespaces(plan["netns"])
+            tun = open_tun()
+            facts = configure(plan["index"], plan["answers_all"])
+        except Unavailable as error:
+            suite.send(json.dumps({"reason": error.args[0], "remedy": error.args[1]}).encode())
+            return
+        except OSError as error:
+            suite.send(json.dumps({"reason": str(error), "remedy": "run `conform doctor`"}).encode())
+            return
+        facts["resolver"] = point_resolver()
+        socket.send_fds(suite, [json.dumps(facts).encode()], [tun])
+        os.close(tun)
+        agent = Agent(suite, plan["run_id"])
+        try:
+            agent.serve()
+        finally:
+            agent.kill_all()
+
+
+if __name__ == "__main__":
+    main()
