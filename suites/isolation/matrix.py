@@ -26,6 +26,7 @@ class Objects:
 
     tenant: str
     canary: str
+    kind: str  # the same for both tenants of a pair, so that a list of this kind could hold both
     entity: str
     other: str
     relationship: str
@@ -33,14 +34,14 @@ class Objects:
     run: str
 
 
-def plant(client: Client, tenant: str, canary: str) -> Objects:
-    props = {"canary": canary, "note": f"note {canary}"}
-    one = create_entity(client, "canary", props, labels=[canary])
-    two = create_entity(client, "canary", props, labels=[canary])
+def plant(client: Client, tenant: str, canary: str, kind: str = "canary") -> Objects:
+    props = {"canary": canary}
+    one = create_entity(client, kind, props, labels=[canary])
+    two = create_entity(client, kind, props, labels=[canary])
     edge = create_relationship(client, one["id"], two["id"], "knows", props)
     case = create_investigation(client, f"case {canary}", description=canary, entityIds=[one["id"]])
     run = launch_run(client, {"canary": canary})
-    return Objects(tenant, canary, one["id"], two["id"], edge["id"], case["id"], run["id"])
+    return Objects(tenant, canary, kind, one["id"], two["id"], edge["id"], case["id"], run["id"])
 
 
 Attempt = Callable[[Client, Objects], Response]
@@ -92,8 +93,8 @@ NEIGHBOURHOOD = f"entities {{ {ENTITY} }} relationships {{ {RELATIONSHIP} }} tru
 
 ROWS: Sequence[Row] = (
     Row("Entity", "read", "entity", "null", _field("entity", "id", "entity", ENTITY)),
-    Row("Entity", "list", "entities", "scan", _gql(lambda t: f'{{ entities(kind: "canary", limit: 100) {{ {ENTITY} }} }}')),
-    Row("Entity", "search", "searchEntities", "scan", _gql(lambda t: f"{{ searchEntities(text: \"note\") {{ {ENTITY} }} }}")),
+    Row("Entity", "list", "entities", "scan", _field("entities", "kind", "kind", ENTITY)),
+    Row("Entity", "search", "searchEntities", "scan", _field("searchEntities", "text", "kind", ENTITY)),
     Row("Entity", "search", "searchEntities(canary)", "null", _field("searchEntities", "text", "canary", ENTITY)),
     Row("Entity", "read", "graphNeighborhood", "null", _field("graphNeighborhood", "startEntityId", "entity", NEIGHBOURHOOD)),
     Row("Entity", "update", "updateEntity", "not-found", _mutation("updateEntity", "entity", ENTITY, ', input: {labels: ["x"]}')),

@@ -17,10 +17,10 @@ ROLES = ("admin", "analyst", "viewer")
 
 
 def _planted(node: Node) -> tuple[tuple[Client, Objects], tuple[Client, Objects]]:
-    planted = []
+    planted, kind = [], f"kind-{uuid.uuid4().hex}"
     for tenant in two_tenants(node):
         client = signed_in(node, "admin", tenant)
-        planted.append((client, plant(client, tenant, f"canary-{tenant}-{uuid.uuid4().hex}")))
+        planted.append((client, plant(client, tenant, f"canary-{tenant}-{uuid.uuid4().hex}", kind)))
     return planted[0], planted[1]
 
 

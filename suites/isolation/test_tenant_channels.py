@@ -15,7 +15,8 @@ from suites.exchange import assert_no_crash, conclude, data_of, shown, signed_in
 from suites.isolation.scan import judge_leaks
 from suites.product import ENTITY, create_entity, literal
 
-READ = f"{{ entities(limit: 1000) {{ {ENTITY} }} searchEntities(text: \"channel\") {{ {ENTITY} }} me {{ tenantId }} }}"
+KIND = f"channel-{uuid.uuid4().hex}"  # of this run alone, so that one page holds it
+READ = f'{{ entities(kind: "{KIND}", limit: 1000) {{ {ENTITY} }} searchEntities(text: "{KIND}", limit: 1000) {{ {ENTITY} }} me {{ tenantId }} }}'
 Channel = Callable[[Node, Client, str], Response]
 
 
@@ -57,7 +58,7 @@ def test_channel_never_overrides_the_token(deployment: Deployment, evidence: Evi
     clients = {tenant: signed_in(node, "admin", tenant) for tenant in (one, two)}
     marks = {tenant: f"channel-{tenant}-{uuid.uuid4().hex}" for tenant in (one, two)}
     for tenant, client in clients.items():
-        create_entity(client, f"channel-{channel}", {"mark": marks[tenant]})
+        create_entity(client, KIND, {"mark": marks[tenant]})
     answers = []
     for tenant, foreign in ((one, two), (two, one), (one, one)):
         answer = CHANNELS[channel](node, clients[tenant], foreign)

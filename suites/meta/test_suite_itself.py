@@ -1,0 +1,93 @@
+"""META-01 02 03 04 07: the suite's own promises, judged in the same run as the deployment's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from environments.contract import Capability, Deployment, Evidence, requirement, untestable, vacuous
+from suites.exchange import conclude
+from suites.meta.coverage import (
+    bound,
+    catalogues,
+    judge_applicability,
+    judge_calibration,
+    judge_canaries,
+    judge_kill_matrix,
+    judge_verdicts,
+)
+from suites.meta.judges import judges, on_nothing
+
+ROOT = Path(__file__).parent.parent.parent
+MATRIX = ROOT / "docs" / "kill-matrix.json"
+PUBLISH = "conform kill-matrix --publish"
+
+
+@requirement("META-01")
+def test_every_requirement_in_force_is_killed(deployment: Deployment, evidence: Evidence) -> None:
+    """The published kill matrix is of these suites; each bound requirement passes clean and is killed by a defect."""
+    if not MATRIX.exists():
+        untestable(f"kill matrix: docs/kill-matrix.json is not published; run `{PUBLISH}`")
+    matrix = json.loads(MATRIX.read_text(encoding="utf-8"))
+    try:
+        from conform.matrix import suites_digest
+    except ImportError:
+        untestable(f"kill matrix: this installation cannot compute the digest of its suites; run `{PUBLISH}`")
+    if matrix.get("suites_digest") != suites_digest():
+        untestable(f"kill matrix: it is of other suites than these; run `{PUBLISH}`")
+    in_force = sorted(name for name in bound() if not name.startswith("META-"))
+    evidence.add("digest", matrix.get("digest"))
+    problems = judge_kill_matrix(matrix, in_force)
+    conclude(evidence, problems, "each killed by >= 1 defect and pass clean", f"{len(in_force)} requirements, all killed")
+
+
+@requirement("META-02")
+def test_every_judge_is_vacuous_on_nothing(deployment: Deployment, evidence: Evidence) -> None:
+    """Each judge of each suite, given an empty history, says vacuous: neither pass nor fail."""
+    found = judges()
+    if not found:
+        vacuous("no judge was found")
+    said = {name: on_nothing(judge) for name, judge in found.items()}
+    evidence.add("judges", said)
+    problems = [f"{name}: {answer}" for name, answer in said.items() if answer != "vacuous"]
+    conclude(evidence, problems, "vacuous", f"{len(found)} judges, all vacuous")
+
+
+@requirement("META-03", needs=(Capability.PACKET_LINKS,))
+def test_links_are_what_was_asked(deployment: Deployment, evidence: Evidence) -> None:
+    """Each direction of each link was measured before the checks, and is within tolerance of what the profile asks."""
+    rows = list(deployment.calibration)
+    if not deployment.links.names():
+        evidence.expected, evidence.observed = "links calibrated", "this profile has one site and no link"
+        return
+    evidence.add("calibration", [vars(row) for row in rows])
+    problems = judge_calibration(rows)
+    seen = {row.link for row in rows}
+    problems += [f"link {name} was not measured" for name in deployment.links.names() if not any(name in s or s in name for s in seen)]
+    conclude(evidence, problems, "measured = asked within tolerance", f"{len(rows)} measures of {len(seen)} links within tolerance")
+
+
+@requirement("META-04", needs=(Capability.EGRESS_LEDGER,))
+def test_ledger_sees_every_kind_of_canary(deployment: Deployment, evidence: Evidence) -> None:
+    """Canaries planted at the start of the run, and planted again now, are all in the ledger of their site."""
+    again = {site: dict(deployment.egress.plant(site)) for site in {deployment.subject.site, *deployment.canaries}}
+    evidence.add("at the start", {site: dict(seen) for site, seen in deployment.canaries.items()})
+    evidence.add("now", again)
+    problems = judge_canaries(deployment.canaries) + judge_canaries(again)
+    conclude(evidence, problems, "all canaries seen", f"{sum(map(len, again.values()))} canaries at {len(again)} sites seen")
+
+
+@requirement("META-07")
+def test_applicability_is_explicit(deployment: Deployment, evidence: Evidence) -> None:
+    """Every id says where it applies and every bound id is in a catalogue; a report lists each id with one verdict."""
+    entries, tests = catalogues(), bound()
+    problems = judge_applicability(entries, tests)
+    try:
+        from conform.catalogue import applicability  # type: ignore[attr-defined]
+    except ImportError:
+        rows = None
+    else:
+        rows = applicability(deployment.profile)
+        problems += judge_verdicts(entries, rows, deployment.profile)
+    evidence.add("bound", {name: len(found) for name, found in tests.items()})
+    conclude(evidence, problems, "no id silently absent", f"{len(entries)} ids, {len(tests)} in force" + ("" if rows is None else ", each listed"))
