@@ -61,7 +61,7 @@ def test_kill_minus_nine_of_the_owner_leaves_no_process_and_clean_removes_its_fo
 
 
 @pytest.mark.timeout(60)
-def test_a_service_that_does_not_get_ready_is_named_and_everything_is_torn_down(
+def test_a_service_that_never_gets_ready_is_named_and_all_is_torn_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = local._config

@@ -18,15 +18,24 @@ import psutil
 class SiteHost(Protocol):
     """One site, as the driver uses it."""
 
-    def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log_path: Path) -> int: ...
+    def spawn(
+        self,
+        argv: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        log_path: Path | None = None,
+        *,
+        uid: int | None = None,
+        gid: int | None = None,
+    ) -> int: ...
     def poll(self, pid: int) -> int | None:
         """Exit status of a child (negative: the signal), None while it runs."""
         ...
 
-    def signal(self, pid: int, number: int) -> None: ...
+    def signal(self, pid: int, number: int) -> bool: ...
     def socket(self, family: int, kind: int) -> socket.socket: ...
     def listeners(self) -> Sequence[tuple[str, str, int, int | None]]:
-        """(protocol, address, port, pid) of every socket that listens in the site."""
+        """(protocol, address, port, pid) of every socket that listens; pid: the spawned process it is of, if any."""
         ...
 
 
@@ -39,13 +48,30 @@ class LoopbackSite:
         # the parent-death signal follows the thread that forked: one that lives as long as the site
         self._spawner = ThreadPoolExecutor(1)
 
-    def spawn(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log_path: Path) -> int:
-        child = self._spawner.submit(self._popen, argv, env, cwd, log_path).result()
+    def spawn(
+        self,
+        argv: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        log_path: Path | None = None,
+        *,
+        uid: int | None = None,
+        gid: int | None = None,
+    ) -> int:
+        child = self._spawner.submit(self._popen, argv, env or {}, cwd, log_path, uid, gid).result()
         self._children[child.pid] = child
         return child.pid
 
-    def _popen(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, log_path: Path) -> subprocess.Popen[bytes]:
-        with log_path.open("ab") as log:
+    def _popen(
+        self,
+        argv: Sequence[str | Path],
+        env: Mapping[str, str],
+        cwd: Path | None,
+        log_path: Path | None,
+        uid: int | None,
+        gid: int | None,
+    ) -> subprocess.Popen[bytes]:
+        with (log_path or Path(os.devnull)).open("ab") as log:
             return subprocess.Popen(
                 list(argv),
                 env={**env, "CONFORM_RUN_ID": self._run_id},
@@ -54,15 +80,20 @@ class LoopbackSite:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                user=uid,
+                group=gid,
+                extra_groups=None if uid is None else [],
                 preexec_fn=die_with_parent,
             )
 
     def poll(self, pid: int) -> int | None:
         return self._children[pid].poll()
 
-    def signal(self, pid: int, number: int) -> None:
-        if self._children[pid].poll() is None:
-            os.kill(pid, number)
+    def signal(self, pid: int, number: int) -> bool:
+        if self.poll(pid) is not None:
+            return False
+        os.kill(pid, number)
+        return True
 
     def socket(self, family: int, kind: int) -> socket.socket:
         return socket.socket(family, kind)
@@ -75,10 +106,9 @@ class LoopbackSite:
             except psutil.NoSuchProcess:
                 continue
             for each in connections:
-                if each.status == psutil.CONN_LISTEN or (each.type == socket.SOCK_DGRAM and not each.raddr):
-                    protocol = ("tcp" if each.type == socket.SOCK_STREAM else "udp") + (
-                        "6" if each.family == socket.AF_INET6 else ""
-                    )
+                stream = each.type == socket.SOCK_STREAM
+                if each.status == psutil.CONN_LISTEN or (not stream and not each.raddr):
+                    protocol = ("tcp" if stream else "udp") + ("6" if each.family == socket.AF_INET6 else "")
                     found.append((protocol, each.laddr[0], each.laddr[1], pid))
         return found
 

@@ -110,8 +110,7 @@ class LocalNode:
     def listeners(self) -> Sequence[Listener]:
         owners = {pid: service for service, pid in self._pids.items()}
         return [
-            Listener(protocol, address, port, owners.get(pid or 0))
-            for protocol, address, port, pid in self._host.listeners()
+            Listener(kind, address, port, owners.get(pid or 0)) for kind, address, port, pid in self._host.listeners()
         ]
 
     def files(self) -> Sequence[Path]:
@@ -148,8 +147,15 @@ class LocalNode:
             self._changed.add(service)
         else:
             self._changed.discard(service)
-        environment = service_environment(self._sealed, env)
-        self._pids[service] = self._host.spawn(argv, environment, self.home, self.home / "logs" / f"{service}.log")
+        uid, gid = postgres.account() if service == "postgres" and os.geteuid() == 0 else (None, None)
+        self._pids[service] = self._host.spawn(
+            argv,
+            env=service_environment(self._sealed, env),
+            cwd=self.home,
+            log_path=self.home / "logs" / f"{service}.log",
+            uid=uid,
+            gid=gid,
+        )
         self._expected_down.discard(service)
 
     def _clear_stale_postgres(self) -> None:

@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ PORT = 5432
 DATABASE = "companyos"
 HBA = """# socket: the deployment's driver alone (the directory is closed to others); TCP: a password, always
 local all postgres trust
+local all companyos_app scram-sha-256
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 """
@@ -82,14 +82,6 @@ class _locked:
         self._file.close()
 
 
-def as_account(argv: list[str]) -> list[str]:
-    """The command that runs `argv` as the PostgreSQL account."""
-    if os.geteuid() != 0:
-        return argv
-    uid, gid = account()
-    return [sys.executable, "-S", "-E", str(Path(__file__).with_name("as_user.py")), str(uid), str(gid), *argv]
-
-
 def initialise(data: Path) -> None:
     """A cluster of its own, with its own system identifier, and the empty database. Takes about 0.8 s."""
     data.mkdir(mode=0o700)
@@ -123,8 +115,18 @@ def _copy_owned(source: Path, target: Path) -> None:
 
 
 def _run(argv: list[str], data: Path, stdin: str = "") -> None:
+    user, group = account() if os.geteuid() == 0 else (None, None)
     done = subprocess.run(
-        as_account(argv), input=stdin, capture_output=True, text=True, timeout=120, check=False, cwd="/"
+        argv,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd="/",
+        user=user,
+        group=group,
+        extra_groups=None if user is None else [],
     )
     if done.returncode != 0:
         raise PostgresMissing(f"{Path(argv[0]).name} in {data} failed: {done.stderr.strip()[-400:]}")
@@ -144,12 +146,12 @@ def command(data: Path, sockets: Path, port: int) -> list[str]:
     argv = [str(binaries() / "postgres"), "-D", str(data), "-p", str(port)]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
-    return as_account(argv)
+    return argv
 
 
 def admin_dsn(sockets: Path, port: int) -> str:
     return f"host={sockets} port={port} user=postgres dbname={DATABASE} connect_timeout=5"
 
 
-def app_dsn(port: int, password: str) -> str:
-    return f"host=127.0.0.1 port={port} user=companyos_app password={password} dbname={DATABASE} connect_timeout=5"
+def app_dsn(port: int, password: str, host: str = "127.0.0.1") -> str:
+    return f"host={host} port={port} user=companyos_app password={password} dbname={DATABASE} connect_timeout=5"

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from environments.companyos import install as companyos_install
 from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
@@ -85,7 +87,7 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
     from environments.network import NamespacesUnavailable, Network, SitePlan
 
     capabilities: dict[Capability, str | None] = dict.fromkeys(Capability)
-    plans = [SitePlan(name, index, site.sealed) for index, (name, site) in enumerate(profile.sites.items())]
+    plans = [SitePlan(name, index, sealed=True) for index, name in enumerate(profile.sites)]
     links = {}
     for link in profile.links:
         forward, back = link_states(link.forward, link.back)
@@ -100,7 +102,6 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
             workdir,
             defects=network_defects,
             allow=profile.egress.allow,
-            answer=profile.egress.answer,
         )
     except NamespacesUnavailable as refusal:
         why = f"{refusal.reason}. {refusal.remedy}"
@@ -117,6 +118,7 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
         run_id, profile, seed, workdir, {name: network.site(name) for name in profile.sites}, network, capabilities
     )
     deployment.on_close(network.stop)
+    network.egress.mode(profile.egress.answer)
     return deployment
 
 
@@ -245,15 +247,19 @@ def _install(deployment: LocalDeployment, node: LocalNode) -> None:
         node.start("postgres")
         _await_postgres(node)
     seeds = [seed_user(user) for user in node.users]
+    reached = {}  # the install step runs outside the site: it reaches the database by its socket
+    if "postgres" in node.services:
+        password = psycopg.conninfo.conninfo_to_dict(node.config["postgres_app_dsn"])["password"]
+        reached["postgres_app_dsn"] = postgres.app_dsn(
+            node.config["ports"]["postgres"], str(password), str(node.home / "sockets")
+        )
     with _install_lock:  # defects of the install phase patch modules
-        companyos_install.install(NodeConfig.model_validate({**node.config, "seed_users": seeds}))
+        companyos_install.install(NodeConfig.model_validate({**node.config, **reached, "seed_users": seeds}))
     written = {**node.config, "postgres_admin_dsn": None}
     write_private(node.home / "config" / "node.json", json.dumps(written, indent=1))
 
 
 def _await_postgres(node: LocalNode) -> None:
-    import psycopg
-
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -270,11 +276,10 @@ def _await_postgres(node: LocalNode) -> None:
 def _prove_network(deployment: LocalDeployment, calibrate: bool, progress: Progress) -> None:
     if Capability.PACKET_LINKS not in deployment.capabilities:
         return
-    if calibrate:
+    if calibrate and deployment.spec.links:
         deployment.calibration = deployment.network.calibrate()
         progress("links calibrated")
-    sealed = [name for name, site in deployment.spec.sites.items()]
-    deployment.canaries = {site: deployment.egress.plant(site) for site in sealed}
+    deployment.canaries = {site: deployment.egress.plant(site) for site in deployment.spec.sites}
     progress("egress canaries planted")
 
 
