@@ -15,7 +15,8 @@ from suites.licensing.vectors import keys
 from suites.product import create_entity, launch_run
 
 PROXY = "http://198.51.100.77:3128"  # TEST-NET-2: nobody's proxy
-PROXY_ENV = {name: PROXY for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")}
+PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+PROXY_ENV = dict.fromkeys(PROXY_NAMES, PROXY)
 STEADY_S = 2.0  # several of the node's own intervals (policy 0.3 s, sync 0.2 s), and any timer of a second
 KINDS = 5  # at least: TCP and UDP over IPv4, IPv6, DNS, ICMP
 
@@ -49,8 +50,9 @@ def error_paths(deployment: Deployment, node: Node) -> int:
         client.data("GET", "/no/such/path"),
         client.data("POST", "/graphql", body=b"\xff\xfe{", headers={"Content-Type": "application/json"}),
     ]
+    nobody = {"tenant": "x", "username": "y", "password": "z"}
     for base in http_bases(node).values():
-        answers.append(probe(node, "POST", f"{base}/v1/auth/login", json={"tenant": "x", "username": "y", "password": "z"}))
+        answers.append(probe(node, "POST", f"{base}/v1/auth/login", json=nobody))
         answers.append(probe(node, "GET", f"{base}/v1/policy", headers={"Authorization": "Bearer eyJ.eyJ.x"}))
     return sum(not isinstance(answer, TransportError) for answer in answers)
 
@@ -71,6 +73,7 @@ def licences(deployment: Deployment, node: Node) -> int:
         late = operator(node)
         count += late.admin("GET", "/v1/licence").status == 200
         deployment.clock.release(node.name)
+        install_good(deployment, node, operator(node))  # the one before has been seen to expire
     return count
 
 
@@ -94,8 +97,8 @@ def _live_through(deployment: Deployment, node: Node) -> list[Phase]:
 
 @requirement("AIR-01", needs=(Capability.EGRESS_LEDGER, Capability.PROCESS_CONTROL, Capability.VENDOR_KEYS))
 def test_no_egress_attempt_in_any_phase(deployment: Deployment, evidence: Evidence) -> None:
-    """Boot, steady state, error paths, bundles and licences under an egress that is sunk: the ledger stays empty, and it
-    saw its canaries before and after."""
+    """Boot, steady state, error paths, bundles and licences under an egress that is sunk: the ledger stays empty,
+    and it saw its canaries before and after."""
     node = deployment.subject
     with healed_after(deployment):
         before = deployment.egress.plant(node.site)
@@ -108,13 +111,15 @@ def test_no_egress_attempt_in_any_phase(deployment: Deployment, evidence: Eviden
     evidence.add("canaries", {"before": dict(before), "after": dict(after)})
     evidence.add("phases", [[p.name, round(p.end_s - p.start_s, 3), p.observations] for p in phases])
     evidence.add("attempts", [describe(a) for a in attempts[:50]])
-    conclude(evidence, judge_silence(phases, attempts), "no attempt", f"no attempt in {len(phases)} phases; canaries seen")
+    conclude(
+        evidence, judge_silence(phases, attempts), "no attempt", f"no attempt in {len(phases)} phases; canaries seen"
+    )
 
 
 @requirement("AIR-03", needs=(Capability.EGRESS_LEDGER, Capability.PROCESS_CONTROL, Capability.VENDOR_KEYS))
 def test_no_protocol_leaves_even_with_proxies_set(deployment: Deployment, evidence: Evidence) -> None:
-    """The node is restarted with proxy variables set, the sentinel answering by rejection: no attempt by any protocol that
-    the canaries prove the ledger sees, by name or by raw address, and none to the proxy."""
+    """The node is restarted with proxy variables set, the sentinel answering by rejection: no attempt by any
+    protocol that the canaries prove the ledger sees, by name or by raw address, and none to the proxy."""
     node = deployment.subject
     phases: list[Phase] = []
     with healed_after(deployment):
@@ -122,7 +127,8 @@ def test_no_protocol_leaves_even_with_proxies_set(deployment: Deployment, eviden
         canaries = deployment.egress.plant(node.site)
         judge_canaries(canaries, KINDS)
         since_s = time.time()
-        for name, act in (("boot with proxies", _boot_with_proxies), ("steady state", steady), ("error paths", error_paths)):
+        acts = (("boot with proxies", _boot_with_proxies), ("steady state", steady), ("error paths", error_paths))
+        for name, act in acts:
             start_s = time.time()
             count = act(deployment, node)
             phases.append(Phase(name, start_s, time.time(), count))
@@ -134,7 +140,8 @@ def test_no_protocol_leaves_even_with_proxies_set(deployment: Deployment, eviden
         by_protocol[key] = by_protocol.get(key, 0) + 1
     evidence.add("canaries", dict(canaries))
     evidence.add("attempts by protocol", by_protocol)
-    conclude(evidence, judge_silence(phases, attempts), "no attempt by any protocol", f"none; canaries of {len(canaries)} kinds seen")
+    observed = f"none; canaries of {len(canaries)} kinds seen"
+    conclude(evidence, judge_silence(phases, attempts), "no attempt by any protocol", observed)
 
 
 def _boot_with_proxies(deployment: Deployment, node: Node) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from environments.contract import Capability, Deployment, Evidence, Node, requirement
 from suites.airgap.judges import Applied, judge_ladder
 from suites.airgap.steps import admin_service, applied, apply, apply_good, next_version, operator, version_of
@@ -11,8 +13,8 @@ from suites.exchange import conclude, healed_after
 
 @requirement("AIR-11", needs=(Capability.VENDOR_KEYS, Capability.PROCESS_CONTROL))
 def test_lower_versions_are_refused_across_a_kill(deployment: Deployment, evidence: Evidence) -> None:
-    """Version .10 is applied, then .9, before and after kill -9: refused, though .9 sorts above .10 as text. A rollback that
-    the vendor signed for exactly this version is taken."""
+    """Version .10 is applied, then .9, before and after kill -9: refused, though .9 sorts above .10 as text. A
+    rollback that the vendor signed for exactly this version is taken."""
     node = deployment.subject
     client = operator(node)
     start = apply_good(deployment, client)
@@ -20,8 +22,9 @@ def test_lower_versions_are_refused_across_a_kill(deployment: Deployment, eviden
     high, low, lowest = f"{major}.{minor}.10", f"{major}.{minor}.9", f"{major}.{minor - 1}.99"
     steps: list[Applied] = []
 
-    def offer(step: str, version: str, allowed: bool, **more: str) -> None:
+    def offer(step: str, version: str, allowed: bool, rollback_to: str | None = None) -> None:
         asker = operator(node)
+        more: dict[str, Any] = {} if rollback_to is None else {"allow_rollback_to": rollback_to}
         answer = apply(asker, good(deployment.vendor, version, **more))
         steps.append(Applied(step, version, allowed, answer.status, answer.error_code, str(applied(asker)["version"])))
 
@@ -31,8 +34,8 @@ def test_lower_versions_are_refused_across_a_kill(deployment: Deployment, eviden
         offer("down by a minor", lowest, False)
         _kill_and_start(node)
         offer("down after a kill", low, False)
-        offer("down, a rollback signed for another version", low, False, allow_rollback_to=lowest)
-        offer("down, with a signed rollback", low, True, allow_rollback_to=low)
+        offer("down, a rollback signed for another version", low, False, lowest)
+        offer("down, with a signed rollback", low, True, low)
         _kill_and_start(node)
         offer("down again after a kill", lowest, False)
         offer("up again", f"{major}.{minor}.11", True)

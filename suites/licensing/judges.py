@@ -30,7 +30,8 @@ def judge_refusals(answers: Sequence[Answered], status: int = 422) -> list[str]:
         elif each.status >= 500 and each.status != 501:
             problems.append(f"crash ({each.status} {each.code}): {each.name}")
         elif each.status != status or each.code not in each.expected:
-            problems.append(f"{each.name}: {each.status} {each.code}, expected {status} {'/'.join(sorted(each.expected))}")
+            expected = "/".join(sorted(each.expected))
+            problems.append(f"{each.name}: {each.status} {each.code}, expected {status} {expected}")
     return problems
 
 
@@ -55,7 +56,7 @@ def judge_silence(canaries: Mapping[str, bool], attempts: Sequence[EgressAttempt
     deaf = sorted(kind for kind, seen in canaries.items() if not seen)
     if deaf:
         raise SuiteError(f"the ledger did not see its canaries: {', '.join(deaf)}")
-    return [f"{a.protocol} to {a.name or a.destination}:{a.port} (IPv{a.ip_version}) {a.phase}".strip() for a in attempts]
+    return [f"attempt: {a.protocol} to {a.name or a.destination}:{a.port} (IPv{a.ip_version})" for a in attempts]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def judge_boundaries(moments: Sequence[Moment]) -> list[str]:
         code = None if valid else ("LICENCE_NOT_YET_VALID" if m.boundary == "nbf" else "LICENCE_EXPIRED")
         accepted = 200 <= m.status < 300
         if accepted != valid or (not valid and m.code != code):
-            problems.append(f"{m.label}, {m.boundary} {m.offset_s:+d} s: {m.status} {m.code}, expected {code or 'acceptance'}")
+            wanted = code or "acceptance"
+            problems.append(f"{m.label}, {m.boundary} {m.offset_s:+d} s: {m.status} {m.code}, expected {wanted}")
     return problems
 
 

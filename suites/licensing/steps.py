@@ -19,7 +19,9 @@ def operator(node: Node) -> Client:
 
 def present(client: Client, body: bytes | str, timeout_s: float = 10.0) -> Response:
     raw = body.encode() if isinstance(body, str) else body
-    return client.admin("PUT", "/v1/licence", body=raw, headers={"Content-Type": "application/jose"}, timeout_s=timeout_s)
+    return client.admin(
+        "PUT", "/v1/licence", body=raw, headers={"Content-Type": "application/jose"}, timeout_s=timeout_s
+    )
 
 
 def installed(client: Client) -> dict[str, Any]:
@@ -30,8 +32,10 @@ def installed(client: Client) -> dict[str, Any]:
 
 
 def install_good(deployment: Deployment, node: Node, client: Client, **changes: Any) -> dict[str, Any]:
-    """The positive control: a genuine licence is accepted and in force. Returns what is installed then."""
-    claims = deployment.vendor.licence_claims(node, **changes)
+    """The positive control: a genuine licence is accepted and in force. Returns what is installed then.
+
+    Its serial is its own, so that what is in force can be told from what was before."""
+    claims = deployment.vendor.licence_claims(node, **{"serial": time.time_ns() // 1000, **changes})
     answer = present(client, deployment.vendor.sign("licence", claims))
     assert_no_crash(answer, "a genuine licence")
     assert answer.status in (200, 201, 204), f"a genuine licence was refused: {shown(answer)}"
@@ -57,7 +61,3 @@ def frozen(deployment: Deployment, node: Node, at_s: float) -> Client:
     if not isinstance(issued, int | float) or abs(issued - at_s) > 1:
         untestable(f"clock-control: {node.name} does not honour its clock (asked {at_s}, token issued at {issued})")
     return client
-
-
-def now_s() -> float:
-    return time.time()

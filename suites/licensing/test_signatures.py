@@ -16,7 +16,7 @@ REFUSED = "every vector refused with 422 and the code of its fault; the installe
 
 @requirement("LIC-02", needs=(Capability.VENDOR_KEYS,))
 def test_no_single_bit_may_change(deployment: Deployment, evidence: Evidence) -> None:
-    """One bit of a genuine licence is flipped, for every byte of it: each is refused and the installed licence stays."""
+    """One bit of a genuine licence is flipped, for every byte of it: each is refused, the installed licence stays."""
     node, client = deployment.subject, operator(deployment.subject)
     before = install_good(deployment, node, client)
     genuine = deployment.vendor.sign("licence", deployment.vendor.licence_claims(node))
@@ -41,7 +41,7 @@ def test_no_field_may_change_under_a_genuine_signature(deployment: Deployment, e
 
 @requirement("LIC-03", needs=(Capability.VENDOR_KEYS,))
 def test_algorithm_is_fixed_by_the_verifier(deployment: Deployment, evidence: Evidence) -> None:
-    """The header names none, HS256 keyed with the public key, or any other algorithm: refused, whatever the signature says."""
+    """The header names none, HS256 keyed with the public key, or any other algorithm: refused, whatever is signed."""
     node, client = deployment.subject, operator(deployment.subject)
     before = install_good(deployment, node, client)
     answers = present_all(client, algorithms(deployment.vendor, node))
@@ -72,4 +72,4 @@ def test_no_key_is_fetched(deployment: Deployment, evidence: Evidence) -> None:
     attempts = deployment.egress.attempts(node.site, since_s)
     evidence.add("canaries", dict(canaries))
     problems = judge_refusals(answers) + judge_silence(canaries, attempts)
-    conclude(evidence, problems, "refused, and no egress attempt", f"{len(answers)} vectors refused, no attempt; canaries seen")
+    conclude(evidence, problems, "refused, and no egress attempt", f"{len(answers)} refused, no attempt; canaries seen")

@@ -1,4 +1,4 @@
-"""Hostile licences. Each vector is valid in everything but the one thing it is named after, so that acceptance would show."""
+"""Hostile licences. Each is valid in everything but the one thing it is named after, so that acceptance would show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from environments.contract import Node, Vendor
 from suites.licensing.compact import canonical, decode, encode, flip, header_of, join, keyed, parts
 
 SIGNATURE, ALGORITHM, KEY, MALFORMED = "LICENCE_SIGNATURE", "LICENCE_ALGORITHM", "LICENCE_KEY", "LICENCE_MALFORMED"
-TAMPERED = frozenset({SIGNATURE, ALGORITHM, KEY, MALFORMED, "LICENCE_TYPE"})  # which one depends on the bit that changed
+TAMPERED = frozenset({SIGNATURE, ALGORITHM, KEY, MALFORMED, "LICENCE_TYPE"})  # depends on the bit
 NOWHERE = "198.51.100.23"  # TEST-NET-2: an address that belongs to nobody
 
 
@@ -77,7 +77,8 @@ def algorithms(vendor: Vendor, node: Node) -> Iterator[Vector]:
     yield vector("signature part cut off", genuine.rpartition(".")[0], SIGNATURE, MALFORMED)
     yield vector("EdDSA with 64 zero bytes", join(header, payload, bytes(64)), SIGNATURE)
     for label, secret in public_key_forms(vendor):
-        yield vector(f"HS256 keyed with the public key ({label})", keyed({**header, "alg": "HS256"}, payload, secret), ALGORITHM)
+        forged = keyed({**header, "alg": "HS256"}, payload, secret)
+        yield vector(f"HS256 keyed with the public key ({label})", forged, ALGORITHM)
     raw = decode(str(vendor.public_jwk()["x"]))
     for name in ("HS384", "HS512"):
         yield vector(f"{name} keyed with the public key", keyed({**header, "alg": name}, payload, raw), ALGORITHM)
@@ -111,7 +112,8 @@ def _asymmetric(header: dict[str, object], payload: bytes) -> Iterator[Vector]:
         text = f"{encode(canonical({**header, 'alg': name}))}.{encode(payload)}"
         yield vector(name, f"{text}.{encode(private.sign(text.encode(), scheme, hashes.SHA256()))}", ALGORITHM)
     text = f"{encode(canonical({**header, 'alg': 'ES256'}))}.{encode(payload)}"
-    yield vector("ES256", f"{text}.{encode(ec.generate_private_key(ec.SECP256R1()).sign(text.encode(), ec.ECDSA(hashes.SHA256())))}", ALGORITHM)
+    curve = ec.generate_private_key(ec.SECP256R1()).sign(text.encode(), ec.ECDSA(hashes.SHA256()))
+    yield vector("ES256", f"{text}.{encode(curve)}", ALGORITHM)
     yield vector("ES256 with a zero signature", f"{text}.{encode(bytes(64))}", ALGORITHM)
 
 
@@ -141,7 +143,8 @@ def keys(vendor: Vendor, node: Node) -> Iterator[Vector]:
     for kid in ("../../../../../../dev/null", "/dev/null", "file:///dev/null", f"http://{NOWHERE}/key", "", "*", "%00"):
         yield forged(f"kid {kid!r}", KEY, MALFORMED, kid=kid)
     x = str(stranger["x"])
-    for kid in ("' OR '1'='1", f"x' UNION SELECT '{x}' -- ", "$(cat /dev/null)", "{{7*7}}", f"{ours}\u0000x", f" {ours}"):
+    sql = ("' OR '1'='1", f"x' UNION SELECT '{x}' -- ")
+    for kid in (*sql, "$(cat /dev/null)", "{{7*7}}", f"{ours}\u0000x", f" {ours}"):
         yield forged(f"kid {kid!r}", KEY, MALFORMED, kid=kid)
     for value in ([ours], {"$ne": None}, 0, True):
         yield forged(f"kid {value!r}", KEY, MALFORMED, kid=value)
@@ -186,4 +189,5 @@ def wrong_claims(vendor: Vendor, node: Node) -> Iterator[tuple[str, Vector]]:
         code = f"LICENCE_{names.get(claim, claim.upper())}"
         for value in values:
             codes = (code,) if value is not None and value != "" else (code, MALFORMED)
-            yield claim, vector(f"{claim} {value!r}", vendor.sign("licence", vendor.licence_claims(node, **{claim: value})), *codes)
+            text = vendor.sign("licence", vendor.licence_claims(node, **{claim: value}))
+            yield claim, vector(f"{claim} {value!r}", text, *codes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from itertools import pairwise
 from typing import Any
 
 from environments.contract import Capability, Client, Deployment, Node, Response, SuiteError
@@ -49,16 +50,20 @@ def entity_of(client: Client, kind: str, props: Any, **more: Any) -> str:
 def plant_corpus(client: Client, mark: str) -> None:
     """Every kind of value that exports lose: null, empty, large, unicode, nested, numbers, deleted neighbours."""
     ids = [entity_of(client, "corpus", {"mark": mark, "text": text, "name": name}) for name, text in TEXTS.items()]
-    ids.append(entity_of(client, "corpus", {"none": None, "empty": "", "list": [], "object": {}, "false": False, "zero": 0}))
+    ids.append(
+        entity_of(client, "corpus", {"none": None, "empty": "", "list": [], "object": {}, "false": False, "zero": 0})
+    )
     ids.append(entity_of(client, "corpus", {}, labels=[]))
     ids.append(entity_of(client, "corpus", {"big": mark + "x" * LARGE}))
     numbers = {"int": 9007199254740991, "negative": -1, "float": 0.1, "small": 5e-324, "exponent": 1e22}
-    ids.append(entity_of(client, "corpus", {"deep": {"a": [{"b": [None, {"c": numbers}]}]}}, labels=["one", "zwei", "\u4e09"]))
+    ids.append(
+        entity_of(client, "corpus", {"deep": {"a": [{"b": [None, {"c": numbers}]}]}}, labels=["one", "zwei", "\u4e09"])
+    )
     ids.append(entity_of(client, "k\u00efnd with spaces", {"mark": mark}, labels=[mark]))
     update = "mutation($id: ID!, $p: JSON) { updateEntity(id: $id, input: {props: $p}) { version } }"
     ask(client, update, {"id": ids[0], "p": {"mark": mark, "text": "updated once"}})
     gone = entity_of(client, "corpus", {"gone": True})
-    for one, two in zip(ids, ids[1:], strict=False):
+    for one, two in pairwise(ids):
         create_relationship(client, one, two, "NEXT", {"mark": mark, "none": None})
     create_relationship(client, ids[0], ids[0], "SELF")
     create_relationship(client, ids[0], gone, "TO_GONE")
@@ -71,7 +76,7 @@ def plant_corpus(client: Client, mark: str) -> None:
 def holding(client: Client) -> Holding:
     """Everything of the client's tenant, by type, as the API serves it."""
     entities: list[dict[str, Any]] = []
-    query = "query($o: Int) { entities(limit: %d, offset: $o) { %s createdBy } }" % (PAGE, ENTITY)
+    query = f"query($o: Int) {{ entities(limit: {PAGE}, offset: $o) {{ {ENTITY} createdBy }} }}"
     while True:
         page = ask(client, query, {"o": len(entities)})["entities"]
         entities += page
@@ -87,7 +92,9 @@ def state(node: Node, tenant: str, deployment: Deployment) -> dict[str, str]:
     digests = {type_: digest(type_, found[type_]) for type_ in FIELDS}
     if Capability.SQL_AUDIT in deployment.capabilities and "postgres" in node.services:
         with node.sql() as connection:
-            query = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
+            query = (
+                "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
+            )
             for (table,) in connection.execute(query).fetchall():
                 if table != "audit":  # a refusal may leave its trace there
                     count = connection.execute(f'SELECT count(*) FROM public."{table}"').fetchone()
@@ -106,7 +113,9 @@ def export(node: Node, tenant: str, query: str = "") -> bytes:
 def offer(node: Node, archive: bytes) -> Response:
     """Import as the node's operator."""
     client = node.login(node.user("operator"))
-    return client.data("POST", "/v1/import", body=archive, headers={"Content-Type": "application/x-tar"}, timeout_s=60.0)
+    return client.data(
+        "POST", "/v1/import", body=archive, headers={"Content-Type": "application/x-tar"}, timeout_s=60.0
+    )
 
 
 def imported(node: Node, archive: bytes) -> dict[str, Any]:

@@ -24,13 +24,13 @@ def _mode(node: Node) -> dict[str, Any]:
 
 @requirement("MIG-15")
 def test_promotion_is_refused(deployment: Deployment, evidence: Evidence) -> None:
-    """The operator asks an edge to become a core, in every spelling: refused by name, and the node is what it was; core
-    operations (export, import) stay unsupported."""
+    """The operator asks an edge to become a core, with force too: refused by name, and the node is what it was;
+    export and import stay unsupported."""
     node = deployment.subject
     operator = node.login(node.user("operator"))
     assert operator.admin("GET", "/v1/policy").status == 200, "the operator cannot administer the node"
     before = _mode(node)
-    for body in ({"to": "core"}, {"to": "A"}, {"to": "core", "force": True}, {"to": "onprem"}):
+    for body in ({"to": "core"}, {"to": "core", "force": True}, {"to": "core", "licence": "none"}):
         answer = operator.admin("POST", "/v1/promote", json=body)
         evidence.add(f"promote {body}", shown(answer))
         assert_refused(answer, 409, "PROMOTION_REFUSED", f"promotion with {body}")
@@ -49,8 +49,8 @@ def test_promotion_is_refused(deployment: Deployment, evidence: Evidence) -> Non
 
 @requirement("MIG-15", needs=(Capability.VENDOR_KEYS,))
 def test_core_refuses_an_edge_archive(deployment: Deployment, evidence: Evidence) -> None:
-    """An archive that says it comes from an edge, genuinely signed, is offered to the parent: refused for its source, and
-    nothing changes. The same data written at the edge arrives by sync."""
+    """An archive that says it comes from an edge, genuinely signed, is offered to the parent: refused for its
+    source, and nothing changes. The same data written at the edge arrives by sync."""
     node, parent = deployment.subject, deployment.parent
     assert parent is not None, "an edge has a parent"
     tenant = tenants(node)[0]
@@ -67,9 +67,8 @@ def test_core_refuses_an_edge_archive(deployment: Deployment, evidence: Evidence
         before = state(parent, tenant, deployment)
         answer = offer(parent, archive)
         evidence.add(f"{kind} archive", shown(answer))
-        offers.append(
-            Offered(f"a {kind} archive from an edge", "IMPORT_SOURCE_MODE", answer.status, answer.error_code, before, state(parent, tenant, deployment))
-        )
+        after, what = state(parent, tenant, deployment), f"a {kind} archive from an edge"
+        offers.append(Offered(what, "IMPORT_SOURCE_MODE", answer.status, answer.error_code, before, after))
     problems = judge_refused(offers)
     conclude(evidence, problems, "IMPORT_SOURCE_MODE, nothing changed", "refused; by sync the data arrived")
 

@@ -9,7 +9,17 @@ from environments.contract import Capability, Deployment, Evidence, requirement
 from suites.exchange import conclude, signed_in
 from suites.migration.archive import Archive, read
 from suites.migration.judges import Offered, judge_equal, judge_refused
-from suites.migration.steps import export, holding, imported, moving_tenant, new_mark, offer, plant_corpus, state, target_of
+from suites.migration.steps import (
+    export,
+    holding,
+    imported,
+    moving_tenant,
+    new_mark,
+    offer,
+    plant_corpus,
+    state,
+    target_of,
+)
 
 
 def mismatches(archive: Archive) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -36,8 +46,8 @@ def mismatches(archive: Archive) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @requirement("MIG-07", needs=(Capability.VENDOR_KEYS,))
 def test_backups_of_other_versions_are_refused(deployment: Deployment, evidence: Evidence) -> None:
-    """A genuine backup is given neighbouring versions, genuinely signed: each is refused for its version before anything
-    changes at the target; the same backup with its own version is then restored."""
+    """A genuine backup is given neighbouring versions, genuinely signed: each is refused for its version before
+    anything changes at the target; the same backup with its own version is then restored."""
     source, target, tenant = deployment.subject, target_of(deployment), moving_tenant(deployment)
     plant_corpus(signed_in(source, "admin", tenant), new_mark())
     archive = read(export(source, tenant, "?kind=backup"))
@@ -58,5 +68,8 @@ def test_backups_of_other_versions_are_refused(deployment: Deployment, evidence:
         report = imported(target, archive.resigned(deployment.vendor))
         there = holding(signed_in(target, "admin", tenant))
         problems += judge_equal(here, there)
-        problems += [] if report.get("verified") is True else [f"the matching version: verified is {report.get('verified')!r}"]
-    conclude(evidence, problems, "IMPORT_VERSION, nothing changed", f"{len(offers)} refused; the matching version restored")
+        if report.get("verified") is not True:
+            problems.append(f"the matching version: verified is {report.get('verified')!r}")
+    conclude(
+        evidence, problems, "IMPORT_VERSION, nothing changed", f"{len(offers)} refused; the matching version restored"
+    )

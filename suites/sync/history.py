@@ -1,4 +1,4 @@
-"""The history of a workload: every operation that was tried at the edge, and how it ended. JSON lines, one per operation."""
+"""The history of a workload: every operation that was tried at the edge, and how it ended. As JSON lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINK_FIELDS = ("id", "srcId", "dstId", "type", "props")
 
 @dataclass(frozen=True)
 class Op:
-    """One operation. `key` is the suite's own name of the object, also in its props; `id` is None where none was told."""
+    """One operation. `key` is the suite's own name of the object, also in its props; `id`: None where none was told."""
 
     index: int
     kind: Kind
@@ -82,7 +82,8 @@ def digest(lines: Iterable[str]) -> str:
 
 
 def canonical(doc: Mapping[str, Any], names: Sequence[str]) -> str:
-    return json.dumps({name: doc.get(name) for name in names}, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    kept = {name: doc.get(name) for name in names}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @dataclass(frozen=True)

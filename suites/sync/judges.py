@@ -50,7 +50,7 @@ def _ends_stay(op: Op, ops: Sequence[Op]) -> bool:
 
 
 def judge_phantoms(history: History, final: Replica) -> list[str]:
-    """final minus attempted is empty: by key, by identifier and by value. Vacuous if nothing arrived or was acknowledged."""
+    """final minus attempted is empty: by key, identifier and value. Vacuous if nothing arrived or was acknowledged."""
     _needs_acknowledged(history)
     if not final.entities:
         vacuous(f"nothing is at {final.name}")
@@ -88,7 +88,7 @@ def judge_duplicates(history: History, final: Replica) -> list[str]:
 
 
 def judge_effects(history: History, events: Mapping[str, int]) -> list[str]:
-    """`events`: object id -> how often the parent told of a change. At most once per operation that may have happened."""
+    """`events`: object id -> how often the parent told of a change. At most once per operation that may have been."""
     acked = [op for op in acknowledged(history.ops) if op.id]
     if not acked or not any(events.get(str(op.id)) for op in acked):
         vacuous("no event of an acknowledged write was observed")
@@ -108,7 +108,8 @@ def judge_converged(replicas: Sequence[Replica], took_s: float, limit_s: float) 
     problems = []
     for other in others:
         if other.digest != first.digest:
-            problems.append(f"{first.name} and {other.name} differ: {'; '.join(differences(first, other)) or 'relationships'}")
+            where = "; ".join(differences(first, other)) or "relationships"
+            problems.append(f"{first.name} and {other.name} differ: {where}")
     if took_s > limit_s:
         problems.append(f"took {took_s:.1f} s, more than {limit_s:g} s")
     return problems

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from environments.contract import Capability, Deployment, Evidence, requirement, vacuous
 from suites.exchange import conclude, healed_after
 from suites.sync.judges import acknowledged, judge_converged, judge_duplicates, judge_lost, judge_phantoms
@@ -29,7 +31,7 @@ def _under_faults(edge: Edge) -> None:
 
 @requirement("SYN-01", needs=NEEDS)
 def test_no_acknowledged_write_is_lost(deployment: Deployment, evidence: Evidence) -> None:
-    """Writes go on under cuts and kill -9; after the heal, the parent's own client reads every one that was acknowledged."""
+    """Writes go on under cuts and kill -9; after the heal, the parent's own client reads all that was acknowledged."""
     with healed_after(deployment):
         edge = Edge(deployment, "syn01")
         _under_faults(edge)
@@ -38,13 +40,14 @@ def test_no_acknowledged_write_is_lost(deployment: Deployment, evidence: Evidenc
     evidence.add("history", edge.history.summary())
     evidence.add("drained after", round(took_s, 3))
     problems = judge_lost(edge.history, above) + judge_lost(edge.history, below)
-    conclude(evidence, problems, "acked minus final is empty", f"{len(acknowledged(edge.history.ops))} acknowledged, all there")
+    count = len(acknowledged(edge.history.ops))
+    conclude(evidence, problems, "acked minus final is empty", f"{count} acknowledged, all there")
 
 
 @requirement("SYN-02", needs=NEEDS)
 def test_nothing_arrives_that_was_not_written(deployment: Deployment, evidence: Evidence) -> None:
-    """Under the same faults, the parent holds no entity, identifier, value or relationship that the workload did not write,
-    and none of another tenant's."""
+    """Under the same faults, the parent holds no entity, identifier, value or relationship that the workload did not
+    write, and none of another tenant's."""
     with healed_after(deployment):
         edge = Edge(deployment, "syn02")
         _under_faults(edge)
@@ -59,11 +62,12 @@ def test_nothing_arrives_that_was_not_written(deployment: Deployment, evidence: 
 
 @requirement("SYN-04", needs=NEEDS)
 def test_both_ends_converge(deployment: Deployment, evidence: Evidence) -> None:
-    """The same few entities are created, updated, related and deleted under cuts; after the heal both ends have one digest,
-    computed here from what each serves."""
+    """The same few entities are created, updated, related and deleted under cuts; after the heal both ends have one
+    digest, computed here from what each serves."""
     with healed_after(deployment):
         edge = Edge(deployment, "syn04")
-        keys = [edge.create(text="h\u00e9llo \U0001f6f0 ", none=None, nested={"list": [1, 2.5, None, ""]}).key for _ in range(4)]
+        props: dict[str, Any] = {"text": "h\u00e9llo \U0001f6f0 ", "none": None, "nested": {"list": [1, 2.5, None, ""]}}
+        keys = [edge.create(**props).key for _ in range(4)]
         for round_ in range(3):
             edge.cut(("both", "out", "in")[round_])
             for key in keys:
@@ -87,8 +91,8 @@ def test_both_ends_converge(deployment: Deployment, evidence: Evidence) -> None:
 
 @requirement("SYN-06", needs=NEEDS)
 def test_kill_while_offline_loses_nothing(deployment: Deployment, evidence: Evidence) -> None:
-    """Offline, the edge is killed -9 between and right after writes, at points by seed; after reconnection it delivers by
-    itself everything it had acknowledged."""
+    """Offline, the edge is killed -9 between and right after writes, at points by seed; after reconnection it
+    delivers by itself everything it had acknowledged."""
     with healed_after(deployment):
         edge = Edge(deployment, "syn06")
         first = edge.create()
@@ -107,7 +111,8 @@ def test_kill_while_offline_loses_nothing(deployment: Deployment, evidence: Evid
         vacuous("the cut held nothing back")
     evidence.add("history", edge.history.summary())
     evidence.add("drained after", round(took_s, 3))
-    problems = judge_lost(edge.history, above) + judge_lost(edge.history, below) + judge_converged([below, above], took_s, DRAIN_S)
+    problems = judge_lost(edge.history, above) + judge_lost(edge.history, below)
+    problems += judge_converged([below, above], took_s, DRAIN_S)
     if first.key not in {doc["props"]["key"] for doc in held_back.entities}:
         problems.append("the write before the cut did not arrive: sync did not work to begin with")
     conclude(evidence, problems, "all acknowledged writes delivered, drain by itself", f"drained after {took_s:.2f} s")

@@ -10,15 +10,15 @@ from suites.exchange import ask, conclude, document, healed_after, shown
 from suites.product import entity
 from suites.sync.judges import judge_duplicates, judge_effects, judge_lost
 from suites.sync.test_delivery import DRAIN_S
-from suites.sync.workload import Edge, effects_since, event_mark, wait_until
+from suites.sync.workload import Edge, effects_since, event_mark
 
 FULL = "id tenantId kind labels props createdAt updatedAt createdBy version"
 
 
 @requirement("SYN-03", needs=(Capability.PACKET_LINKS, Capability.PROCESS_CONTROL))
 def test_lost_acknowledgements_have_no_second_effect(deployment: Deployment, evidence: Evidence) -> None:
-    """Acknowledgements are cut off while batches go up, again and again, and the edge is killed between: each object is once
-    at the parent, and its feed tells of each change once."""
+    """Acknowledgements are cut off while batches go up, again and again, and the edge is killed between: each
+    object is once at the parent, and its feed tells of each change once."""
     with healed_after(deployment):
         edge = Edge(deployment, "syn03")
         mark = event_mark(edge.above)
@@ -30,8 +30,7 @@ def test_lost_acknowledgements_have_no_second_effect(deployment: Deployment, evi
             edge.cut("in")
             edge.some(4)
             # A batch that is on the edge's open connection still gets through; only its acknowledgement does not.
-            wait_until(lambda: len(edge.at_parent().entities) > before, 0.6)
-            seen_while_cut += len(edge.at_parent().entities) > before
+            seen_while_cut += edge.wait_more(before, 0.6)
             if round_ == 1:
                 edge.kill()
             edge.heal()
@@ -40,14 +39,18 @@ def test_lost_acknowledgements_have_no_second_effect(deployment: Deployment, evi
         above, effects = edge.at_parent(), effects_since(edge.above, mark)
     evidence.add("history", edge.history.summary())
     evidence.add("rounds in which a write arrived and its acknowledgement was lost", f"{seen_while_cut} of 4")
-    problems = judge_duplicates(edge.history, above) + judge_effects(edge.history, effects) + judge_lost(edge.history, above)
-    conclude(evidence, problems, "each once", f"{len(above.entities)} entities, {sum(effects.values())} events, none twice")
+    problems = (
+        judge_duplicates(edge.history, above) + judge_effects(edge.history, effects) + judge_lost(edge.history, above)
+    )
+    conclude(
+        evidence, problems, "each once", f"{len(above.entities)} entities, {sum(effects.values())} events, none twice"
+    )
 
 
 @requirement("SYN-03", needs=(Capability.PACKET_LINKS,))
 def test_a_batch_delivered_again_changes_nothing(deployment: Deployment, evidence: Evidence) -> None:
-    """The suite, with the edge's own enrolment, delivers batches a second time: first as they were, then after the objects
-    moved on. They are acknowledged, nothing changes, and no event tells of them."""
+    """The suite, with the edge's own enrolment, delivers batches a second time: first as they were, then after the
+    objects moved on. They are acknowledged, nothing changes, and no event tells of them."""
     with healed_after(deployment):
         edge = Edge(deployment, "syn03r")
         enrolled = _enrolment(edge)
@@ -84,7 +87,9 @@ def test_a_batch_delivered_again_changes_nothing(deployment: Deployment, evidenc
         effects = effects_since(edge.above, mark)
     mine = {str(one.id), str(two.id), stray, str(link["id"])}
     problems += [f"an event tells of {key} again" for key in effects if key in mine]
-    conclude(evidence, problems, "acknowledged, without effect", f"{len(deliveries)} repeated deliveries without effect")
+    conclude(
+        evidence, problems, "acknowledged, without effect", f"{len(deliveries)} repeated deliveries without effect"
+    )
 
 
 def _enrolment(edge: Edge) -> Client:
@@ -97,7 +102,7 @@ def _enrolment(edge: Edge) -> Client:
 
 
 def _document(edge: Edge, identifier: str) -> dict[str, Any]:
-    query = "query($id: ID!) { entity(id: $id) { %s } }" % FULL
+    query = f"query($id: ID!) {{ entity(id: $id) {{ {FULL} }} }}"
     found: dict[str, Any] = ask(edge.client, query, {"id": identifier})["entity"]
     return found
 

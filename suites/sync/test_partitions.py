@@ -17,8 +17,8 @@ WRITES = 4
 @requirement("SYN-07", needs=(Capability.PACKET_LINKS, Capability.PROCESS_CONTROL))
 @pytest.mark.parametrize("partition", ["out", "in", "both", "half-open"])
 def test_upload_resumes_after_a_partition(deployment: Deployment, evidence: Evidence, partition: str) -> None:
-    """Packets stop in one direction, in both, or the parent forgets the connection while they stop (half-open): the writes
-    of that time arrive after the heal, without a restart of the edge."""
+    """Packets stop in one direction, in both, or the parent forgets the connection while they stop (half-open): the
+    writes of that time arrive after the heal, without a restart of the edge."""
     with healed_after(deployment):
         edge = Edge(deployment, f"syn07{partition[0]}")
         edge.create()

@@ -79,7 +79,9 @@ class Edge:
     def create(self, **props: Any) -> Op:
         key, value = f"{self.run}/{len(self.history.ops)}", self.rng.randrange(10**6)
         given = {"kind": self.run, "labels": ["sync"], "props": {"key": key, "value": value, **props}}
-        op = self._write("create", key, value, f"mutation {{ r: createEntity(input: {literal(given)}) {{ {ENTITY} }} }}")
+        op = self._write(
+            "create", key, value, f"mutation {{ r: createEntity(input: {literal(given)}) {{ {ENTITY} }} }}"
+        )
         if op.outcome == "ok" and op.id:
             self.alive[key] = op.id
         return op
@@ -145,6 +147,11 @@ class Edge:
         """Until the parent holds what the edge holds; seconds it took. No longer than the limit: the judges say why."""
         return wait_until(lambda: self.at_edge().digest == self.at_parent().digest, limit_s)
 
+    def wait_more(self, count: int, limit_s: float) -> bool:
+        """Until the parent holds more than `count` entities; whether it does."""
+        self.wait_arrived(count + 1, limit_s)
+        return len(self.at_parent().entities) > count
+
     def wait_arrived(self, count: int, limit_s: float) -> float:
         return wait_until(lambda: len(self.at_parent().entities) >= count, limit_s)
 
@@ -160,7 +167,7 @@ def _outcome(answer: Response, what: str) -> tuple[Outcome, str | None]:
 def replica(name: str, client: Client, kind: str) -> Replica:
     """Every entity of the workload and their relationships, as this client reads them, page by page."""
     entities: list[Mapping[str, Any]] = []
-    query = "query($k: String, $o: Int) { entities(kind: $k, limit: %d, offset: $o) { %s createdBy } }" % (PAGE, ENTITY)
+    query = f"query($k: String, $o: Int) {{ entities(kind: $k, limit: {PAGE}, offset: $o) {{ {ENTITY} createdBy }} }}"
     while True:
         page = ask(client, query, {"k": kind, "o": len(entities)}, what=f"entities at {name}")["entities"]
         entities += page

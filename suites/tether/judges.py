@@ -56,8 +56,8 @@ def judge_corpus(before: Sequence[Served], during: Sequence[Served]) -> list[str
 
 
 def judge_last_known_good(enforced: Mapping[str, bool], revisions: Mapping[str, int]) -> list[str]:
-    """`enforced`: moment -> is the denial enforced; `revisions`: moment -> revision in force. Vacuous unless the denial was
-    seen before the cut, because a node that denies everything would pass otherwise."""
+    """`enforced`: moment -> is the denial enforced; `revisions`: moment -> revision in force. Vacuous unless the
+    denial was seen before the cut, because a node that denies everything would pass otherwise."""
     if not enforced.get("before the cut"):
         vacuous("the denial was not enforced before the cut")
     problems = [f"{moment}: the denial is not enforced" for moment, yes in enforced.items() if not yes]

@@ -11,6 +11,7 @@ from suites.exchange import assert_no_crash, document, shown, signed_in, tenants
 from suites.product import create_entity
 from suites.tether.policies import DENIED, modules, policy
 
+AFTER_OUTAGE_S = 10.0  # after an outage a node may pause longer between its polls
 SEEN_S = 4.0  # a node polls every 0.3 s; over a slow link an answer takes a second or two
 
 
@@ -25,6 +26,7 @@ class Plane:
         self.tenant = tenants(self.node)[0]
         self.client: Client = signed_in(self.node, "analyst", self.tenant)
         self.operator: Client = self.node.login(self.node.user("operator"))
+        self.ends = (self._entity(), self._entity())
 
     # signing in
 
@@ -41,10 +43,12 @@ class Plane:
         assert answer.status < 300, f"the control plane did not store the policy: {shown(answer)}"
 
     def publish_good(self, *denied: str) -> int:
-        """A newer genuine policy; waits until the node has it. Returns its revision."""
+        """A newer genuine policy; waits until the node has it and acts by it. Returns its revision."""
         revision = self.next_revision()
         self.publish(policy(self.deployment.vendor, revision, modules(*denied)))
-        self.wait(lambda: self.in_force()["revision"] == revision, f"revision {revision} in force: {self.in_force()}")
+        self.wait(lambda: self.in_force()["revision"] == revision, f"revision {revision} is in force", AFTER_OUTAGE_S)
+        # Where control has a process of its own, the data service polls for itself: its conduct tells.
+        self.wait(lambda: self.denies() == (DENIED in denied), f"revision {revision} is enforced")
         return revision
 
     def next_revision(self) -> int:
@@ -60,10 +64,12 @@ class Plane:
 
     # observing
 
+    def _entity(self) -> str:
+        return str(create_entity(self.client, "tether", {})["id"])
+
     def denies(self) -> bool:
         """Is the marked action refused with FORBIDDEN? (Asked with real ends, so that nothing else is wrong.)"""
-        one, two = create_entity(self.client, "tether", {}), create_entity(self.client, "tether", {})
-        answer = relate(self.client, one["id"], two["id"])
+        answer = relate(self.client, *self.ends)
         assert answer.error_code in (None, "FORBIDDEN"), f"{DENIED}: {shown(answer)}"
         return answer.error_code == "FORBIDDEN"
 
@@ -112,7 +118,9 @@ class Plane:
 
 
 def relate(client: Client, one: str, two: str) -> Response:
-    query = "mutation($s: ID!, $d: ID!) { createRelationship(input: {srcId: $s, dstId: $d, type: \"T\", props: {}}) { id } }"
+    query = (
+        'mutation($s: ID!, $d: ID!) { createRelationship(input: {srcId: $s, dstId: $d, type: "T", props: {}}) { id } }'
+    )
     answer = client.graphql(query, {"s": one, "d": two})
     return assert_no_crash(answer, "createRelationship")
 

@@ -16,8 +16,8 @@ AUTONOMY_S = 4 * 3600.0  # beyond the lifetime of a token (900 s), and what an o
 
 @requirement("TET-02", needs=(Capability.PROCESS_CONTROL, Capability.VENDOR_KEYS))
 def test_data_plane_serves_without_control_plane(deployment: Deployment, evidence: Evidence) -> None:
-    """The control plane is taken away (link cut, or its process killed): the whole corpus is served as before, with a fresh
-    login where identity is local, and hours later by the node's clock."""
+    """The control plane is taken away (link cut, or its process killed): the whole corpus is served as before, with
+    a fresh login where identity is local, and hours later by the node's clock."""
     with healed_after(deployment):
         plane = Plane(deployment)
         plane.publish_good()
@@ -46,8 +46,8 @@ def test_data_plane_serves_without_control_plane(deployment: Deployment, evidenc
 
 @requirement("TET-03", needs=(Capability.PROCESS_CONTROL, Capability.VENDOR_KEYS))
 def test_restart_while_cut_keeps_the_last_good_policy(deployment: Deployment, evidence: Evidence) -> None:
-    """A policy that denies one action is published and seen to be enforced; then the control plane goes, and the node is
-    killed -9 and started: the same revision is in force, and still denies it."""
+    """A policy that denies one action is published and seen to be enforced; then the control plane goes, and the
+    node is killed -9 and started: the same revision is in force, and still denies it."""
     with healed_after(deployment):
         plane = Plane(deployment)
         allowed_before = not plane.denies()
