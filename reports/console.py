@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -29,12 +30,11 @@ _OUTCOME_STYLE = {
 def show(report: Report, console: Console | None = None, *, everything: bool = False) -> None:
     """Print matrix, failures and outcome; `everything` lists the ids without a check too."""
     console = console or Console()
-    width = None if console.is_terminal else max(console.width, 150)  # a pipe has no width to fold a table into
-    console.print(matrix(report, everything=everything), width=width)
+    console.print(matrix(report, console.width, everything=everything))
     for cell in report.cells:
         if cell.verdict.red:
-            console.print(_failure(report, cell), width=width)
-    console.print(banner(report), width=width)
+            console.print(_failure(report, cell))
+    console.print(banner(report))
 
 
 def banner(report: Report) -> RenderableType:
@@ -47,13 +47,18 @@ def banner(report: Report) -> RenderableType:
     return lines
 
 
-def matrix(report: Report, *, everything: bool = False) -> RenderableType:
-    """Requirements down, profiles across, a glyph per cell, and what the glyphs mean."""
+def matrix(report: Report, width: int = 80, *, everything: bool = False) -> RenderableType:
+    """Requirements down, profiles across under a number, a glyph per cell; nine profiles fit into 80 columns."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("requirement", no_wrap=True)
-    for profile in report.profiles:
-        table.add_column(profile.id.replace("-", "-\n"), justify="center", vertical="bottom")
-    table.add_column("promise", no_wrap=True, overflow="ellipsis", ratio=1)
+    names = max((len(entry.id) for entry in report.requirements), default=0)
+    glyphs = len(str(len(report.profiles)))
+    promise = max(width - names - 2 - len(report.profiles) * (glyphs + 2), 20)
+    table.add_column("", no_wrap=True, width=names)
+    for number, _ in enumerate(report.profiles, start=1):
+        table.add_column(str(number), justify="center", width=glyphs)
+    table.add_column("promise", no_wrap=True, overflow="ellipsis", width=promise)
+    numbered = enumerate(report.profiles, start=1)
+    columns = Columns([Text(f"{number} {profile.id}") for number, profile in numbered], padding=(0, 2))
     cells = {(cell.requirement, cell.profile): cell for cell in report.cells}
     suite = ""
     shown = 0
@@ -61,14 +66,14 @@ def matrix(report: Report, *, everything: bool = False) -> RenderableType:
         if not everything and entry.id not in report.in_force:
             continue
         if entry.suite != suite:
-            table.add_row(Text(entry.suite, "bold underline"))
+            table.add_section()
             suite = entry.suite
         row = [_glyph(cells[entry.id, profile.id].verdict) for profile in report.profiles]
         table.add_row(Text(entry.id), *row, Text(entry.statement, "dim"))
         shown += 1
     used = [verdict for verdict in Verdict if any(cell.verdict is verdict for cell in cells.values())]
-    legend = Text("  ").join(Text.assemble(_glyph(verdict), f" {verdict.value}") for verdict in used)
-    parts: list[RenderableType] = [table, Text(), legend]
+    legend = Columns([Text.assemble(_glyph(verdict), f" {verdict.value}") for verdict in used], padding=(0, 2))
+    parts: list[RenderableType] = [columns, Text(), table, Text(), legend]
     if hidden := len(report.requirements) - shown:
         parts.append(
             Text(f"{hidden} more in the catalogue have no check yet; report.json and report.html list them", "dim")
@@ -85,7 +90,7 @@ def _failure(report: Report, cell: Cell) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    rows = [("promise", entry.statement), ("clause", entry.basis), ("reason", cell.reason)]
+    rows = [("promise", entry.statement), ("clause", entry.clause), ("reason", cell.reason)]
     for check in cell.checks:
         if check.verdict is cell.verdict:
             rows += [("expected", check.expected), ("observed", check.observed), ("again", check.repro)]

@@ -57,7 +57,7 @@ def _case(cell: Cell, entry: CatalogueEntry) -> TestCase:
 
 
 def _details(cell: Cell, entry: CatalogueEntry) -> str:
-    lines = [f"promise:  {entry.statement}", f"clause:   {entry.basis or '-'}"]
+    lines = [f"promise:  {entry.statement}", f"clause:   {entry.clause or '-'}"]
     for check in cell.checks:
         lines += [f"check:    {check.check} -> {check.verdict}"]
         fields = {"reason": check.reason, "expected": check.expected, "observed": check.observed, "again": check.repro}

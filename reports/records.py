@@ -32,6 +32,12 @@ class CatalogueEntry(BaseModel):
     modes: list[str] | None = None
     paths: list[str] | None = None
 
+    @property
+    def clause(self) -> str:
+        """The basis in words: `S§4` is the strategy document, section 4, and `d` is derived good practice."""
+        parts = [part.strip() for part in self.basis.replace("S§", "strategy document §").split(";")]
+        return "; ".join("derived good practice" if part == "d" else part for part in parts)
+
 
 class Applies(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)

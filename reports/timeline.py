@@ -14,7 +14,7 @@ from reports.records import TimelineRecord, VerdictRecord
 from reports.verdicts import Verdict
 
 WIDTH, LABEL, RIGHT = 1120.0, 190.0, 16.0  # px: the drawing, the lane labels, the right margin
-LANE, BAR, AXIS, TRACK = 30.0, 16.0, 26.0, 14.0  # px: lane height, bar height, axis height, height of a row of checks
+LANE, AXIS, TRACK = 34.0, 26.0, 14.0  # px: lane height, axis height, height of a row of checks
 TRACKS = 6  # rows of check spans at most; more overlap in the last one
 EPOCH = 1e9  # a t_s beyond this is seconds since the epoch, below it seconds since the start of the run
 
