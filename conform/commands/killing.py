@@ -1,0 +1,59 @@
+"""conform kill-matrix"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from conform import catalogue
+from conform.console import complete_defect, err, out, print_json, say
+
+
+def kill_matrix(
+    defect: Annotated[
+        list[str] | None,
+        typer.Option("--defect", help="Only this defect; repeatable. Default: all.", autocompletion=complete_defect),
+    ] = None,
+    parallel: Annotated[int, typer.Option("-n", min=1, help="Defects at a time.")] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
+    clean_run: Annotated[
+        bool, typer.Option("--clean/--no-clean", help="Run the claimed checks without defects too.")
+    ] = True,
+    run_dir: Annotated[Path | None, typer.Option(help="Where the runs go. Default: runs/kill-<run id>.")] = None,
+    publish: Annotated[bool, typer.Option("--publish", help="Write docs/kill-matrix.json and .md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the matrix as JSON.")] = False,
+) -> None:
+    """Switch each defect on and see that its requirements turn red, and that a sample stays green.
+
+    Exit 1 on a survivor (a defect that nothing caught) or a false alarm; the system without defects must pass too.
+    """
+    from conform import killmatrix
+    from conform.defects import known
+    from conform.matrixview import publish as write_docs
+    from conform.matrixview import show
+    from conform.settings import new_run_id, refuse
+
+    everything = known()
+    refuse(catalogue.unknown("defect", defect or [], everything))
+    chosen = [everything[name] for name in (defect or everything)]
+    folder = (run_dir or Path("runs", f"kill-{new_run_id()}")).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    console = err if as_json else out
+
+    def told(line: str, style: str) -> None:
+        console.print(line, style=style, soft_wrap=True, markup=False)
+
+    matrix = killmatrix.run(chosen, folder, parallel=parallel, seed=seed, clean=clean_run, tell=told)
+    path = folder / "kill-matrix.json"
+    path.write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if publish:
+        written = write_docs(matrix, catalogue.SUITES.parent / "docs")
+        told(f"published: {', '.join(map(str, written))}", "")
+    if as_json:
+        print_json(matrix.model_dump(mode="json"))
+    else:
+        show(matrix, out)
+        say(f"matrix: {path}")
+    raise typer.Exit(0 if matrix.ok else 1)

@@ -1,0 +1,203 @@
+"""conform link: look at and change the links of a deployment that runs in another shell."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from conform import catalogue
+from conform.console import completes, out, print_json, say
+from conform.linktable import links_of, table
+from conform.settings import BadArguments, refuse
+
+if TYPE_CHECKING:
+    from environments.drivers.local.running import Running
+
+app = typer.Typer(
+    help="Show and change the links of a running deployment ([bold]conform up[/bold]), from another shell.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+_UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def _link_names() -> list[str]:
+    return [name for each in _running() for name in links_of(each.command(command="show"))]
+
+
+LinkArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="LINK", help="a--b, as `conform link show` names it.", autocompletion=completes(_link_names)
+    ),
+]
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="Run id, where several deployments run. Default: the newest.")
+]
+OneWay = Annotated[bool, typer.Option("--one-way", help="From a to b only; the way back stays as it is.")]
+
+
+@app.command("show")
+def show(run: RunOption = None, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+    """States and counters of every link."""
+    deployment = _find(run)
+    shown, counters = _ask(deployment, command="show"), _ask(deployment, command="counters")
+    if as_json:
+        print_json({"run_id": deployment.run_id, "profile": deployment.profile, **shown, **counters})
+        return
+    say(f"{deployment.profile}  run {deployment.run_id}")
+    out.print(table(shown, counters.get("counters", {})), width=None if out.is_terminal else 150)
+
+
+@app.command("set")
+def set_(
+    link: LinkArgument,
+    delay: Annotated[str | None, typer.Option(help="One-way delay, e.g. 300ms.")] = None,
+    jitter: Annotated[str | None, typer.Option(help="Jitter, e.g. 20ms.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Fraction of packets lost, e.g. 2% or 0.02.")] = None,
+    burst: Annotated[float | None, typer.Option(help="Mean length of a run of losses, packets.")] = None,
+    rate: Annotated[str | None, typer.Option(help="Bits per second, e.g. 512k, 2M; `none` for unlimited.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Longest wait for the rate, e.g. 1s.")] = None,
+    preset: Annotated[str | None, typer.Option(help="A preset of links.yaml, both ways.")] = None,
+    one_way: OneWay = False,
+    run: RunOption = None,
+) -> None:
+    """Change a link; what is not named stays as it is.
+
+    Example: [bold]conform link set edge-1--saas --delay 300ms --loss 2%[/bold]
+    """
+    state: dict[str, Any] = {"up": True}
+    if delay is not None:
+        state["delay_s"] = _seconds("--delay", delay)
+    if jitter is not None:
+        state["jitter_s"] = _seconds("--jitter", jitter)
+    if loss is not None:
+        state["loss"] = _fraction(loss)
+    if burst is not None:
+        state["burst"] = burst
+    if rate is not None:
+        state["rate_bps"] = _rate(rate)
+    if queue is not None:
+        state["queue_s"] = _seconds("--queue", queue)
+    if preset is None:
+        if len(state) == 1:
+            raise BadArguments(
+                "link set: nothing to set. Name at least one of --delay --jitter --loss --rate --preset."
+            )
+        _change(link, run, one_way, "set", state=state, reason="by hand")
+        return
+    from profiles.load import preset as states
+    from profiles.load import presets
+
+    refuse(catalogue.unknown("preset", [preset], presets()))
+    forward, back = states(preset, "--preset")
+    a, b = _ends(link)
+    deployment = _find(run)
+    for source, target, way in ((a, b, forward), (b, a, back)):
+        chosen = {**way.model_dump(), **state}
+        _ask(deployment, command="set", a=source, b=target, both=False, state=chosen, reason=f"by hand: {preset}")
+    say(f"{link}: {preset}")
+
+
+@app.command("cut")
+def cut(link: LinkArgument, one_way: OneWay = False, run: RunOption = None) -> None:
+    """Cut a link: nothing passes until it is healed."""
+    _change(link, run, one_way, "cut", reason="cut by hand")
+
+
+@app.command("heal")
+def heal(
+    link: Annotated[str | None, typer.Argument(metavar="[LINK]", help="Default: every link.")] = None,
+    one_way: OneWay = False,
+    run: RunOption = None,
+) -> None:
+    """Back to the state of the profile."""
+    if link is None:
+        _ask(_find(run), command="heal", reason="healed by hand")
+        say("every link healed")
+    else:
+        _change(link, run, one_way, "heal", reason="healed by hand")
+
+
+def _change(link: str, run: str | None, one_way: bool, command: str, **fields: Any) -> None:
+    a, b = _ends(link)
+    deployment = _find(run)
+    known = links_of(_ask(deployment, command="show"))
+    if f"{a}--{b}" not in known and f"{b}--{a}" not in known:
+        raise BadArguments(f"link: {deployment.profile} has no link {link!r}. {catalogue.nearest(link, known)}")
+    _ask(deployment, command=command, a=a, b=b, both=not one_way, **fields)
+    say(f"{link}: {command}{' one way' if one_way else ''}")
+
+
+def _running() -> list[Running]:
+    from environments.drivers.local.running import running
+
+    return running()
+
+
+def _find(run: str | None) -> Running:
+    found = _running()
+    if run is not None:
+        found = [each for each in found if each.run_id == run] or _none(run, found)
+    if not found:
+        raise BadArguments("link: no deployment runs. Start one in another shell: conform up edge-dil")
+    return found[0]
+
+
+def _none(run: str, found: list[Running]) -> list[Running]:
+    raise BadArguments(
+        f"--run: no deployment of run {run!r}. {catalogue.nearest(run, [each.run_id for each in found])}"
+    )
+
+
+def _ask(deployment: Running, **fields: Any) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = deployment.command(**fields)
+    except OSError as error:
+        raise BadArguments(
+            f"link: the router of run {deployment.run_id} does not answer ({error}). conform clean"
+        ) from None
+    if not answer.get("ok", True):
+        raise BadArguments(f"link: {answer.get('error')}")
+    return answer
+
+
+def _ends(link: str) -> tuple[str, str]:
+    a, separator, b = link.partition("--")
+    if not separator or not a or not b:
+        raise BadArguments(f"link: {link!r} is not a link. Write it as a--b, e.g. edge-1--saas.")
+    return a, b
+
+
+def _seconds(option: str, text: str) -> float:
+    match = re.fullmatch(r"([0-9.]+)\s*(ms|s|us|)", text.strip())
+    try:
+        if match is None:
+            raise ValueError
+        return float(match[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}[match[2]]
+    except ValueError:
+        raise BadArguments(f"{option}: {text!r} is not a time. Write 300ms or 0.3s.") from None
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise BadArguments(f"--loss: {text!r} is not a fraction below 1. Write 2% or 0.02.")
+    return value
+
+
+def _rate(text: str) -> float | None:
+    if text == "none":
+        return None
+    match = re.fullmatch(r"([0-9.]+)\s*([kmg]?)(bps|bit/s)?", text.strip().lower())
+    try:
+        if match is None:
+            raise ValueError
+        return float(match[1]) * _UNITS[match[2]]
+    except ValueError:
+        raise BadArguments(f"--rate: {text!r} is not a rate. Write 512k, 2M or none.") from None

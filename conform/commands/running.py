@@ -1,0 +1,179 @@
+"""conform run"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from conform.console import (
+    EXIT_BAD_ARGUMENTS,
+    EXIT_SUITE_ERROR,
+    complete_defect,
+    complete_profile,
+    complete_requirement,
+    complete_suite,
+    err,
+    out,
+    print_json,
+    say,
+)
+
+ProfileOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile", "-p", help="Profile id or YAML file; repeatable. Default: all.", autocompletion=complete_profile
+    ),
+]
+
+
+def run(
+    profile: ProfileOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Requirement id; repeatable.", autocompletion=complete_requirement),
+    ] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option("--suite", help="Suite; repeatable.", autocompletion=complete_suite)
+    ] = None,
+    defect: Annotated[
+        list[str] | None,
+        typer.Option("--defect", help="Switch on a known-bad behaviour; repeatable.", autocompletion=complete_defect),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: a fresh one, recorded.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Held to all that applies, verifiable here or not.")] = False,
+    link: Annotated[str | None, typer.Option(help="Preset of links.yaml for every link of the profiles.")] = None,
+    driver: Annotated[str, typer.Option(help="How a profile becomes real.")] = "local",
+    workers: Annotated[
+        str | None, typer.Option("-n", help="Parallel workers: a number or auto. Default: as fits the run.")
+    ] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Where to put the run. Default: runs/<run id>.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json instead of the tables.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the deployments' files (logs, databases).")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List requirements without a check too.")] = False,
+) -> None:
+    """Stand the profiles up, run the checks that apply, write the report.
+
+    Example: [bold]conform run --profile saas --profile edge-dil --junit out.xml[/bold]
+    """
+    from conform import settings as options
+
+    names = list(dict.fromkeys(profile or _all_profiles()))
+    run_id = options.new_run_id()
+    folder = (run_dir or Path("runs", run_id)).absolute()
+    asked = _Asked(names, only, suite, defect, seed, strict, link, driver, folder, run_id, keep)
+    options.settle(asked, Path.cwd())  # refuses bad names before anything is started
+    if (folder / "journal.jsonl").exists() or (folder / "parts").exists():
+        raise options.BadArguments(f"--run-dir: {folder} holds a run already. Name a new folder.")
+    count = _workers(workers, names, only)
+    code, controller = _pytest(asked, count, quiet=as_json)
+    _finish(code, controller, folder, junit, as_json, everything)
+
+
+class _Asked:
+    """The options as the plugin parses them; `settle` validates the same in both."""
+
+    def __init__(
+        self,
+        profile: list[str],
+        only: list[str] | None,
+        suite: list[str] | None,
+        defect: list[str] | None,
+        seed: int | None,
+        strict: bool,
+        link: str | None,
+        driver: str,
+        run_dir: Path,
+        run_id: str,
+        keep: bool,
+    ) -> None:
+        self.profile, self.only, self.suite, self.defect = profile, only or [], suite or [], defect or []
+        self.seed, self.conform_strict, self.link, self.driver = seed, strict, link, driver
+        self.run_dir, self.run_id, self.keep, self.no_report = str(run_dir), run_id, keep, False
+
+    def arguments(self) -> list[str]:
+        arguments = []
+        for name in ("profile", "only", "suite", "defect"):
+            for value in getattr(self, name):
+                arguments += [f"--{name}", value]
+        for name in ("seed", "link", "driver", "run_dir", "run_id"):
+            if getattr(self, name) is not None:
+                arguments += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
+        for name in ("conform_strict", "keep"):
+            if getattr(self, name):
+                arguments.append(f"--{name.replace('_', '-')}")
+        return arguments
+
+
+def _all_profiles() -> list[str]:
+    import profiles
+
+    return profiles.ids()
+
+
+def _workers(asked: str | None, names: list[str], only: list[str] | None) -> int:
+    """Two or more deployments at a time where there is more than one thing to stand up; 0: in this process."""
+    from conform.settings import BadArguments
+
+    cores = len(os.sched_getaffinity(0))
+    if asked is None:
+        return 0 if only and len(names) == 1 else max(2, min(cores, len(names)))
+    if asked == "auto":
+        return cores
+    if not asked.isdecimal():
+        raise BadArguments(f"-n: expected a number or auto, not {asked!r}.")
+    return int(asked)
+
+
+def _pytest(asked: _Asked, workers: int, quiet: bool) -> tuple[int, Any]:
+    """Run pytest on the suites in this process; (its exit code, the controller plugin or None)."""
+    import pytest
+
+    from conform.catalogue import SUITES
+    from conform.progress import Progress
+
+    root = SUITES.parent
+    ini = root / "pyproject.toml"
+    progress = Progress(err if quiet else out)
+    arguments = [str(SUITES), "--rootdir", str(root), "-c", str(ini) if ini.is_file() else os.devnull]
+    arguments += ["-o", "addopts=", "-p", "conform.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    arguments += ["--import-mode=importlib", *asked.arguments()]
+    if workers:
+        arguments += ["-n", str(workers)]
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [before])])  # for the workers
+    with progress:
+        code = int(pytest.main(arguments, plugins=[progress]))
+    return code, progress.controller
+
+
+def _finish(code: int, controller: Any, folder: Path, junit: Path | None, as_json: bool, everything: bool) -> None:
+    report = getattr(controller, "report", None)
+    if report is None:
+        problem = getattr(controller, "problem", "") or "pytest ended before there was anything to report"
+        err.print(f"conform: {problem}", style="red", soft_wrap=True, markup=False)
+        raise typer.Exit(EXIT_BAD_ARGUMENTS if code == 4 else EXIT_SUITE_ERROR)
+    if junit is not None:
+        junit.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "junit.xml", junit)
+    if as_json:
+        import json
+
+        print_json(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+    else:
+        from reports import console
+
+        console.show(report, out, everything=everything)
+        say(f"report: {_shown(folder / 'report.html')}")
+    raise typer.Exit(code)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,74 @@
+"""What the commands print with: errors to stderr, results to stdout, JSON where asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+EXIT_BAD_ARGUMENTS = 254
+EXIT_SUITE_ERROR = 255
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def fail(line: str, code: int) -> int:
+    """Print one error line; returns the exit code."""
+    err.print(Text.assemble(("conform: ", "bold red"), line), soft_wrap=True)
+    return code
+
+
+def say(line: str, style: str = "") -> None:
+    """One line, never folded: a pipe and a copy want it whole."""
+    out.print(Text(line, style), soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def completes(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """A completion function over names; silent when they cannot be had."""
+
+    def complete(incomplete: str) -> list[str]:
+        try:
+            return [name for name in names() if name.lower().startswith(incomplete.lower())]
+        except Exception:
+            return []
+
+    return complete
+
+
+def _profiles() -> Iterable[str]:
+    import profiles
+
+    return profiles.ids()
+
+
+def _requirements() -> Iterable[str]:
+    from conform.catalogue import catalogue
+
+    return catalogue()
+
+
+def _suites() -> Iterable[str]:
+    from conform.catalogue import catalogue, suites
+
+    return suites(catalogue().values())
+
+
+def _defects() -> Iterable[str]:
+    from conform.defects import known
+
+    return known()
+
+
+complete_profile = completes(_profiles)
+complete_requirement = completes(_requirements)
+complete_suite = completes(_suites)
+complete_defect = completes(_defects)

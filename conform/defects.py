@@ -1,0 +1,37 @@
+"""Every known-bad behaviour, of the simulated CompanyOS and of the network, in one shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# A network defect says what it does in its docstring; which proof must catch it follows from where it sits.
+_NETWORK_KILLS = {"router": ("META-03",), "sentinel": ("META-04",)}
+
+
+@dataclass(frozen=True)
+class KnownDefect:
+    name: str
+    kills: tuple[str, ...]  # requirement ids that must turn red
+    modes: tuple[str, ...]  # modes whose nodes can carry it; empty: any
+    phase: str  # service, install or network
+    says: str
+
+    @property
+    def network(self) -> bool:
+        return self.phase == "network"
+
+
+def known() -> dict[str, KnownDefect]:
+    """Every defect by name, those of the services first."""
+    from environments.companyos.defects import registry
+    from environments.network.defects import DEFECTS
+
+    found = {
+        name: KnownDefect(name, each.kills, each.modes, each.phase, " ".join(each.says.split()))
+        for name, each in sorted(registry().items())
+    }
+    for name, function in sorted(DEFECTS.items()):
+        kills = getattr(function, "kills", None) or _NETWORK_KILLS.get(name.split("_")[0], ())
+        says = " ".join((function.__doc__ or "").split())
+        found[name] = KnownDefect(name, tuple(kills), (), "network", says)
+    return found

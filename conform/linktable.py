@@ -1,0 +1,70 @@
+"""The links of a deployment as a table: states, counters, and what waits to be synced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+
+def links_of(shown: Mapping[str, Any]) -> list[str]:
+    """Names a--b of both directions, as the router's `show` gives them."""
+    return [f"{each['a']}--{each['b']}" for each in shown.get("links", [])]
+
+
+def table(shown: Mapping[str, Any], counters: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
+    """A row per direction. `shown` and `counters` are the router's answers to `show` and `counters`."""
+    made = Table(box=None, header_style="bold", pad_edge=False, title=title or None, title_justify="left")
+    for name in ("link", "state", "delay", "jitter", "loss", "rate", "offered", "delivered", "dropped"):
+        made.add_column(name, justify="left" if name in ("link", "state") else "right", no_wrap=True)
+    for each in shown.get("links", []):
+        state = each["state"]
+        count = _counters(counters, each["a"], each["b"])
+        dropped = count.get("dropped") or {}
+        made.add_row(
+            f"{each['a']} → {each['b']}",
+            _up(state),
+            f"{state['delay_s'] * 1e3:g} ms",
+            f"{state['jitter_s'] * 1e3:g} ms",
+            f"{state['loss'] * 100:g} %",
+            rate(state["rate_bps"]),
+            str(count.get("offered", "")),
+            str(count.get("delivered", "")),
+            " ".join(f"{cause} {n}" for cause, n in dropped.items() if n) or "0",
+        )
+    return made
+
+
+def lines(shown: Mapping[str, Any]) -> Iterable[str]:
+    """One line per direction, for a pipe."""
+    for each in shown.get("links", []):
+        state = each["state"]
+        yield (
+            f"link {each['a']}>{each['b']} {'up' if state['up'] else 'DOWN'} delay={state['delay_s'] * 1e3:g}ms"
+            f" loss={state['loss'] * 100:g}% rate={rate(state['rate_bps'])}"
+        )
+
+
+def rate(bps: float | None) -> str:
+    if bps is None:
+        return "unlimited"
+    for unit, size in (("Gbit/s", 1e9), ("Mbit/s", 1e6), ("kbit/s", 1e3)):
+        if bps >= size:
+            return f"{bps / size:g} {unit}"
+    return f"{bps:g} bit/s"
+
+
+def _up(state: Mapping[str, Any]) -> Text:
+    if not state["up"]:
+        return Text("CUT", "bold red")
+    degraded = state["loss"] or state["delay_s"] > 0.001 or state["rate_bps"] is not None
+    return Text("degraded", "yellow") if degraded else Text("up", "green")
+
+
+def _counters(counters: Mapping[str, Mapping[str, Any]], a: str, b: str) -> Mapping[str, Any]:
+    for name in (f"{a}>{b}", f"{a}--{b}", f"{a} -> {b}", f"{a}->{b}"):
+        if name in counters:
+            return counters[name]
+    return {}
