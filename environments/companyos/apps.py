@@ -7,6 +7,8 @@ import types
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -59,6 +61,7 @@ def routes(services: Services) -> list[BaseRoute]:
     if role in ("data", "edge"):
         mounted += discovery.routes(services)
         mounted += module("graphql_api").routes(services)
+        mounted += module("ui").routes(services)
         mounted += web.event_routes(services)
         mounted += web.inference_routes(services)
         mounted += module("sync").routes(services)
@@ -75,8 +78,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
 def start_background(services: Services) -> None:
     """Policy first: the last known good one is in force before the first request."""
-    if services.config.control_url is not None or services.config.parent_url is not None:
-        module("tether").start(services)
+    module("tether").start(services)
     if services.role in ("data", "edge"):
         module("maestro").start(services)
     if services.role == "edge":
@@ -114,5 +116,11 @@ class Outermost:
 
 
 def create_app(services: Services) -> ASGIApp:
-    app = Starlette(routes=routes(services), exception_handlers=dict(errors.HANDLERS))
+    middleware = []
+    if services.role == "control":  # the page of the data service signs in here
+        allowed = module("ui").origins(services.config)
+        middleware.append(
+            Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["POST"], allow_headers=["content-type"])
+        )
+    app = Starlette(routes=routes(services), exception_handlers=dict(errors.HANDLERS), middleware=middleware)
     return Outermost(app, services)

@@ -61,7 +61,7 @@ def capabilities(services: Services) -> list[str]:
     found |= {"sync"} if mode == "D" else {"investigations", "sync-receiver", "export", "import"}
     if mode in ("A", "B"):
         found |= {"billing", "directory"}
-    else:
+    if mode != "A":
         found |= {"licence", "bundle"}
     if model_answers(services.config.model_server):
         found.add("inference")

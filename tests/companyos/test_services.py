@@ -139,3 +139,10 @@ def test_bare_connection_of_the_application_role_sees_nothing(site: Site) -> Non
         for table in ("entities", "users", "audit", "node_meta", "run_queue", "events"):
             row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # names are above
             assert row == (0,), table
+
+
+def test_page_loads_nothing_from_elsewhere(site: Site) -> None:
+    status, page = call("GET", f"{site.data.base}/")
+    assert status == 200 and b"<title>CompanyOS</title>" in page
+    assert b"http://" not in page and b"https://" not in page and b"src=" not in page
+    assert str(site.identity.config.ports[site.identity.role]).encode() in page
