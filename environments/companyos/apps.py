@@ -22,13 +22,15 @@ from environments.companyos.identity import Identity
 from environments.companyos.metrics import Metrics
 from environments.companyos.policy import PolicyEngine
 from environments.companyos.services import Services
-from environments.companyos.storage.graph import RelationalGraph
-from environments.companyos.storage.open import open_store
+from environments.companyos.storage.open import open_graph, open_store
 
 
 def build_services(config: NodeConfig, role: str) -> Services:
     clock = Clock(config.clock_file)
     store = open_store(config)
+    graph = open_graph(config, store)
+    if not graph.derived:
+        store.mirror = graph.mirror
     policy = PolicyEngine(clock)
     policy.load_default()
     return Services(
@@ -36,7 +38,7 @@ def build_services(config: NodeConfig, role: str) -> Services:
         role=role,
         clock=clock,
         store=store,
-        graph=RelationalGraph(store),
+        graph=graph,
         identity=Identity(config, store, clock),
         policy=policy,
         audit=AuditLog(store, clock),

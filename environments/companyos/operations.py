@@ -14,7 +14,7 @@ from environments.companyos import limits, maestro
 from environments.companyos.errors import ApiError
 from environments.companyos.services import Principal, Services
 from environments.companyos.storage.base import Doc, Tx
-from environments.companyos.storage.rows import required_id
+from environments.companyos.storage.rows import required_id, storable
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,6 @@ def text(value: str, what: str, limit: int = 1000) -> str:
     if not value or len(value) > limit or not storable(value):
         raise ApiError("INVALID", message=f"{what} is not a usable text")
     return value
-
-
-def storable(value: Any, depth: int = 0) -> bool:
-    if isinstance(value, str):
-        return "\0" not in value and not any(0xD800 <= ord(c) <= 0xDFFF for c in value if c > "\ud7ff")
-    if isinstance(value, float):
-        return value == value and abs(value) != float("inf")
-    if isinstance(value, dict):
-        return depth < 32 and all(storable(k) and storable(v, depth + 1) for k, v in value.items())
-    if isinstance(value, list):
-        return depth < 32 and all(storable(v, depth + 1) for v in value)
-    return True
 
 
 def json_object(value: Any, what: str) -> dict[str, Any]:

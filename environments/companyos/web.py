@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from environments.companyos.errors import ApiError
 from environments.companyos.identity import TOKEN_TTL_S
-from environments.companyos.operations import storable
 from environments.companyos.services import Services
+from environments.companyos.storage.rows import storable
 
 MAX_JSON_BYTES = 1 << 20
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from nodes import node_config, postgres_dsns
 
-from environments.companyos import audit, operations
+from environments.companyos import audit
 from environments.companyos.clock import Clock
 from environments.companyos.errors import ApiError
 from environments.companyos.install import install
+from environments.companyos.storage import rows
 from environments.companyos.storage.base import Store
 from environments.companyos.storage.graph import RelationalGraph
 from environments.companyos.storage.open import open_store
@@ -121,8 +122,8 @@ def test_neighbourhood_ends_at_depth_and_survives_cycles(store: Store) -> None:
     graph = RelationalGraph(store)
     ids = [item["id"] for item in chain]
     assert graph.neighborhood("acme", ids[0], 0, 10) == ([ids[0]], False)
-    one = graph.neighborhood("acme", ids[0], 1, 10)
-    assert one is not None and set(one[0]) == {ids[0], ids[1], ids[2]}
+    near = graph.neighborhood("acme", ids[0], 1, 10)
+    assert near is not None and set(near[0]) == {ids[0], ids[1], ids[2]}
     assert graph.neighborhood("globex", ids[0], 2, 10) is None
     cut = graph.neighborhood("acme", ids[0], 4, 2)
     assert cut is not None and len(cut[0]) == 2 and cut[1]
@@ -142,12 +143,23 @@ def test_sync_operations_apply_once_and_converge(store: Store) -> None:
             with store.transaction("acme") as tx:
                 assert not tx.apply_sync_op(f"edge-{number}-{writer}", 1, op)
         with store.transaction("acme") as tx:
-            found = tx.get_entity(id_)
-        assert found is not None
-        results.add((found["version"], str(found["props"])))
+            merged = tx.get_entity(id_)
+        assert merged is not None
+        results.add((merged["version"], str(merged["props"])))
     assert len(results) == 1
     with pytest.raises(ApiError, match="missing"), store.transaction("acme") as tx:
         tx.apply_sync_op("edge-x", 2, {"kind": "entity.put", "doc": base})
+
+
+@pytest.mark.parametrize(
+    "bad", [{"kind": 5}, {"labels": "x"}, {"labels": [1]}, {"props": []}, {"version": "2"}, {"version": 0}, {"id": "x"}]
+)
+def test_malformed_sync_documents_are_refused(store: Store, bad: dict[str, Any]) -> None:
+    with pytest.raises(ApiError) as caught, store.transaction("acme") as tx:
+        tx.apply_sync_op("edge", 1, {"kind": "entity.put", "doc": {**doc(), **bad}})
+    assert caught.value.code == "INVALID"
+    with store.transaction("acme") as tx:
+        assert tx.sync_mark("edge") == 0 and tx.list_entities() == []
 
 
 def test_a_late_write_does_not_raise_the_dead(store: Store) -> None:
@@ -197,9 +209,9 @@ def test_broken_database_is_unavailable_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_texts_that_only_one_database_keeps_are_refused() -> None:
-    assert operations.storable({"a": ["ok", 1.5, None]})
+    assert rows.storable({"a": ["ok", 1.5, None]})
     for bad in ("a\0b", "\ud800", float("nan"), {"x": [float("inf")]}, {"a\0": 1}):
-        assert not operations.storable(bad)
+        assert not rows.storable(bad)
 
 
 def test_higher_version_wins_then_the_content() -> None:

@@ -11,7 +11,7 @@ user `{tenantId username passwordHash roles disabled}`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -114,6 +114,7 @@ class Tx(Protocol):
 
 class Store(Protocol):
     kind: str  # postgresql or sqlite
+    mirror: Callable[[str, Sequence[tuple[str, Doc]]], None] | None  # GraphStore.mirror, where the graph is apart
 
     def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
         """Bind `tenant` for one transaction. `snapshot`: all reads see one moment (export).
@@ -153,12 +154,14 @@ class GraphStore(Protocol):
     """The graph of a tenant. Relational here; Neo4j fills the same interface in the containers driver."""
 
     kind: str
+    derived: bool  # reads the relational tables, needs no mirror
 
     def neighborhood(self, tenant: str, start_id: str, max_depth: int, limit: int) -> tuple[list[str], bool] | None:
         """Ids of the entities within `max_depth` undirected hops of the start (itself included), each once, and whether
         more than `limit` were reached. None if the start does not exist in the tenant."""
         ...
 
-    def mirror(self, tenant: str, changes: Iterable[tuple[str, Doc]]) -> None:
-        """Told of each change after its commit (`entity.put`, doc); a store on the relational tables does nothing."""
+    def mirror(self, tenant: str, changes: Sequence[tuple[str, Doc]]) -> None:
+        """Told after each commit of what it changed, in order: (`entity.put`, doc), (`entity.delete`, {id}), and so
+        for relationship. Deleting an entity deletes its relationships. Idempotent. Not called where `derived`."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from environments.companyos.storage.base import Doc, Store
 from environments.companyos.storage.rows import known_id
@@ -22,6 +22,7 @@ class RelationalGraph:
     """storage.base.GraphStore on the node's own SQL database."""
 
     kind = "relational"
+    derived = True
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -36,5 +37,5 @@ class RelationalGraph:
             return None
         return [row[0] for row in found[:limit]], len(found) > limit
 
-    def mirror(self, tenant: str, changes: Iterable[tuple[str, Doc]]) -> None:
+    def mirror(self, tenant: str, changes: Sequence[tuple[str, Doc]]) -> None:
         """Nothing: the walk reads the tables that were just written."""

@@ -1,9 +1,10 @@
-"""The store of a node. Imports its database driver only when that is the node's database."""
+"""The stores of a node. A database driver is imported only when that is the node's database."""
 
 from __future__ import annotations
 
 from environments.companyos.config import NodeConfig
-from environments.companyos.storage.base import Store
+from environments.companyos.storage.base import GraphStore, Store
+from environments.companyos.storage.graph import RelationalGraph
 
 
 def open_store(config: NodeConfig) -> Store:
@@ -16,3 +17,8 @@ def open_store(config: NodeConfig) -> Store:
     if config.postgres_app_dsn is None:
         raise SystemExit("postgres_app_dsn is required in this mode")
     return PostgresStore(config.postgres_app_dsn)
+
+
+def open_graph(config: NodeConfig, store: Store) -> GraphStore:
+    """Relational everywhere; a graph database joins here."""
+    return RelationalGraph(store)

@@ -115,10 +115,11 @@ class PostgresStore(SqlStore):
         try:
             connection = self._start(tenant, snapshot, wait_s)
             try:
-                tx = SqlTx(tenant, Postgres(connection, tenant))
+                tx = SqlTx(tenant, Postgres(connection, tenant), self.mirror is not None)
                 yield tx
                 tx.flush()
                 connection.execute("COMMIT")
+                self.committed(tx)
             finally:
                 self._give_back(connection)
         except psycopg.errors.ForeignKeyViolation as error:

@@ -36,6 +36,19 @@ def required_id(id_: Any, code: str = "NOT_FOUND") -> str:
     return known
 
 
+def storable(value: Any, depth: int = 0) -> bool:
+    """Do both databases keep it: no NUL, no lone surrogate, no infinity, not nested without end."""
+    if isinstance(value, str):
+        return "\0" not in value and not any(0xD800 <= ord(c) <= 0xDFFF for c in value if c > "\ud7ff")
+    if isinstance(value, float):
+        return value == value and abs(value) != float("inf")
+    if isinstance(value, dict):
+        return depth < 32 and all(storable(k) and storable(v, depth + 1) for k, v in value.items())
+    if isinstance(value, list):
+        return depth < 32 and all(storable(v, depth + 1) for v in value)
+    return True
+
+
 def search_text(kind: str, labels: list[str], props: dict[str, Any]) -> str:
     """What search looks in, folded here because the databases fold differently."""
     found: list[str] = [kind, *labels]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -24,6 +24,9 @@ REPLACE_ENTITY = (
 )
 
 
+Mirror = Callable[[str, Sequence[tuple[str, Doc]]], None]
+
+
 class Statements(Protocol):
     """What a database must offer: run a statement with named parameters (`:name`), and its dialect's few words."""
 
@@ -43,9 +46,11 @@ class Statements(Protocol):
 class SqlTx:
     """See storage.base.Tx."""
 
-    def __init__(self, tenant: str, db: Statements) -> None:
+    def __init__(self, tenant: str, db: Statements, watched: bool = False) -> None:
         self.tenant = tenant
         self.db = db
+        self.watched = watched  # a graph store of its own wants to know what changes
+        self.changes: list[tuple[str, Doc]] = []
         self.pending_events: list[Doc] = []
         self.pending_audit: list[Doc] = []
 
@@ -54,6 +59,10 @@ class SqlTx:
 
     def change(self, sql: str, **params: Any) -> int:
         return self.db.run(sql.replace("{scope}", self.db.scope), {"tenant": self.tenant, **params})[1]
+
+    def note(self, kind: str, doc: Doc) -> None:
+        if self.watched:
+            self.changes.append((kind, doc))
 
     # entities
 
@@ -70,6 +79,7 @@ class SqlTx:
             version=doc["version"],
             search_text=rows.search_text(doc["kind"], doc["labels"], doc["props"]),
         )
+        self.note("entity.put", doc)
 
     def get_entity(self, id_: str, lock: str = "") -> Doc | None:
         if (known := known_id(id_)) is None:
@@ -106,6 +116,7 @@ class SqlTx:
             return False
         self.change("DELETE FROM entities WHERE {scope} AND id = :id", id=before["id"])
         self.bury("entity", before["id"], before["version"] + 1)
+        self.note("entity.delete", {"id": before["id"]})
         return True
 
     def bury(self, type_: str, id_: str, version: int) -> None:
@@ -141,6 +152,7 @@ class SqlTx:
             props=canonical(doc["props"]),
             created_at=doc["createdAt"],
         )
+        self.note("relationship.put", doc)
 
     def get_relationship(self, id_: str) -> Doc | None:
         if (known := known_id(id_)) is None:
@@ -173,6 +185,7 @@ class SqlTx:
         if known is None or not self.change("DELETE FROM relationships WHERE {scope} AND id = :id", id=known):
             return False
         self.bury("relationship", known, 1)
+        self.note("relationship.delete", {"id": known})
         return True
 
     # investigations
@@ -361,6 +374,11 @@ class SqlStore:
     """The node's own tables, over any SQL database (storage.base.Store without the outbox)."""
 
     kind = ""
+    mirror: Mirror | None = None  # told of graph changes after their commit
+
+    def committed(self, tx: SqlTx) -> None:
+        if self.mirror is not None and tx.changes:
+            self.mirror(tx.tenant, tx.changes)
 
     def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
         raise NotImplementedError

@@ -74,10 +74,11 @@ class SqliteStore(SqlStore):
                 if self.connection is None:
                     self.connection = connect(self.path)
                 self.connection.execute("BEGIN IMMEDIATE")
-                tx = SqlTx(tenant, Sqlite(self.connection))
+                tx = SqlTx(tenant, Sqlite(self.connection), self.mirror is not None)
                 yield tx
                 tx.flush()
                 self.connection.execute("COMMIT")
+                self.committed(tx)
             except sqlite3.IntegrityError as error:
                 if "FOREIGN KEY" in str(error):
                     raise ApiError("NOT_FOUND", message="no such object") from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from environments.companyos.errors import ApiError
 from environments.companyos.storage.base import Doc
-from environments.companyos.storage.rows import canonical, known_id
+from environments.companyos.storage.rows import canonical, known_id, storable
 
 if TYPE_CHECKING:
     from environments.companyos.storage.sql import SqlTx
@@ -23,28 +23,45 @@ def apply(tx: SqlTx, node_id: str, seq: int, op: Doc) -> bool:
         return False
     if seq != mark + 1:
         raise ApiError("CONFLICT", message=f"operation {mark + 1} is missing before {seq}")
-    doc = op.get("doc")
-    if not isinstance(doc, dict) or known_id(doc.get("id")) is None:
-        raise ApiError("INVALID", message="operation without a document")
-    kind = op.get("kind")
-    event: str | None = None
-    try:
-        if kind == "entity.put":
-            event = put_entity(tx, doc)
-        elif kind == "entity.delete":
-            event = delete_entity(tx, doc)
-        elif kind == "relationship.put":
-            event = put_relationship(tx, doc)
-        elif kind == "relationship.delete":
-            event = "relationship.delete" if tx.delete_relationship(doc["id"]) else None
-        else:
-            raise ApiError("INVALID", message="unknown kind of operation")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ApiError("INVALID", message="malformed document") from error
+    kind, doc = str(op.get("kind")), op.get("doc")
+    if not isinstance(doc, dict) or not well_formed(kind, doc):
+        raise ApiError("INVALID", message="malformed operation")
+    event: str | None
+    if kind == "entity.put":
+        event = put_entity(tx, doc)
+    elif kind == "entity.delete":
+        event = delete_entity(tx, doc)
+    elif kind == "relationship.put":
+        event = put_relationship(tx, doc)
+    else:
+        event = "relationship.delete" if tx.delete_relationship(doc["id"]) else None
     tx.advance_sync_mark(node_id, seq)
     if event is not None:
         tx.append_event(event, event.partition(".")[0], doc["id"])
     return True
+
+
+TEXTS = {
+    "entity.put": ("kind", "createdAt", "updatedAt", "createdBy"),
+    "entity.delete": (),
+    "relationship.put": ("type", "createdAt", "srcId", "dstId"),
+    "relationship.delete": (),
+}
+
+
+def well_formed(kind: str, doc: Doc) -> bool:
+    """Does the operation say what its kind needs, in the types that the tables take?"""
+    if kind not in TEXTS or known_id(doc.get("id")) is None or not storable(doc):
+        return False
+    if not all(isinstance(doc.get(name), str) and doc[name] for name in TEXTS[kind]):
+        return False
+    version = doc.get("version")
+    if kind.startswith("entity.") and (type(version) is not int or not 0 < version < 1 << 31):
+        return False
+    labels = doc.get("labels")
+    if kind == "entity.put" and not (isinstance(labels, list) and all(isinstance(item, str) for item in labels)):
+        return False
+    return not kind.endswith(".put") or isinstance(doc.get("props"), dict)
 
 
 def wins(new: Doc, old: Doc) -> bool:
@@ -71,7 +88,7 @@ def put_entity(tx: SqlTx, doc: Doc) -> str | None:
 def delete_entity(tx: SqlTx, doc: Doc) -> str | None:
     """`doc` holds the id and the version of the deletion (one more than what was deleted)."""
     old = tx.lock_entity(doc["id"])
-    version = int(doc.get("version", 1 << 30))
+    version: int = doc["version"]
     if old is not None and old["version"] > version:
         return None
     if old is not None:
