@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from environments.companyos import bundle, jws, licensing, tether
+from environments.companyos import bundle, jws, licensing, limits, tether, upload
 from environments.companyos.errors import ApiError
 from environments.companyos.services import Principal, Services
 
@@ -40,11 +40,11 @@ def recorded(services: Services, who: Principal, action: str, type_: str, change
 
 def promote(services: Services, body: Any) -> dict[str, Any]:
     """An edge node stays an edge node: its data reaches a core by sync alone."""
-    if not isinstance(body, dict) or body.get("to") != "core":
-        raise ApiError("INVALID", message="to must be core")
+    if not isinstance(body, dict) or not isinstance(body.get("to"), str):
+        raise ApiError("INVALID", message="to is required")
     if services.config.mode == "D":
-        raise ApiError("PROMOTION_REFUSED", message="an edge node cannot become a core node")
-    raise ApiError("CONFLICT", message="this is a core node")
+        raise ApiError("PROMOTION_REFUSED", message="an edge node cannot become another kind of node")
+    raise ApiError("CONFLICT", message="this is a core node already")
 
 
 def after(request: Request) -> int:
@@ -58,7 +58,7 @@ def routes(services: Services) -> list[Route]:
     async def put_licence(request: Request) -> Response:
         who = await operator(services, request)
         offline_only(services)
-        raw = await tether.read_limited(request, jws.MAX_BYTES, "LICENCE_MALFORMED")
+        raw = await upload.read(request, jws.MAX_BYTES, "LICENCE_MALFORMED")
         call = (services, who, "licence.install", "licence", licensing.install, raw)
         return JSONResponse(await run_in_threadpool(recorded, *call))
 
@@ -70,13 +70,13 @@ def routes(services: Services) -> list[Route]:
     async def put_bundle(request: Request) -> Response:
         who = await operator(services, request)
         offline_only(services)
-        declared = request.headers.get("content-length", "")
-        path = await bundle.spool(services, request.stream(), int(declared) if declared.isdigit() else None)
+        too_large = ApiError("BUNDLE_SIZE", message="the bundle is too large")
+        path = await upload.spool(services, request, limits.MAX_BUNDLE_BYTES, too_large)
         try:
             call = (services, who, "bundle.apply", "bundle", bundle.apply, path)
             return JSONResponse(await run_in_threadpool(recorded, *call))
         finally:
-            bundle.discard(path)
+            upload.discard(path)
 
     async def get_bundle(request: Request) -> Response:
         await operator(services, request)
@@ -95,13 +95,14 @@ def routes(services: Services) -> list[Route]:
 
     async def put_promote(request: Request) -> Response:
         who = await operator(services, request)
-        raw = await tether.read_limited(request, 64 * 1024, "INVALID")
+        raw = await upload.read(request, 64 * 1024, "INVALID")
         try:
             body = jws.parse_json(raw)
         except jws.JwsError as error:
             raise ApiError("INVALID", message=str(error)) from None
         return JSONResponse(await run_in_threadpool(recorded, services, who, "node.promote", "node", promote, body))
 
+    upload.clean(services)
     bundle.clean(services)
     return [
         Route("/v1/licence", put_licence, methods=["PUT"]),

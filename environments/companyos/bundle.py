@@ -11,16 +11,13 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from starlette.requests import ClientDisconnect
-
-from environments.companyos import bundle_manifest, files, jws, limits, log, tarstream
+from environments.companyos import bundle_manifest, files, jws, log, tarstream
 from environments.companyos.bundle_manifest import MANIFEST, Manifest, refuse
 from environments.companyos.errors import ApiError
 from environments.companyos.services import Services
@@ -50,38 +47,7 @@ def releases(services: Services) -> Path:
     return services.config.data_dir / "releases"
 
 
-# receiving
-
-
-async def spool(services: Services, body: AsyncIterator[bytes], declared: int | None) -> Path:
-    """Write the body to a file of its own; its path. ApiError BUNDLE_SIZE beyond the limit, nothing kept."""
-    if declared is not None and declared > limits.MAX_BUNDLE_BYTES:
-        raise refuse("SIZE", f"larger than {limits.MAX_BUNDLE_BYTES} bytes")
-    folder = services.config.data_dir / "spool"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix="bundle-", dir=folder)
-    received = 0
-    try:
-        with os.fdopen(handle, "wb") as file:
-            async for chunk in body:
-                received += len(chunk)
-                if received > limits.MAX_BUNDLE_BYTES:
-                    raise refuse("SIZE", f"larger than {limits.MAX_BUNDLE_BYTES} bytes")
-                file.write(chunk)
-    except ClientDisconnect as error:
-        discard(Path(name))
-        raise ApiError("INVALID", message="the upload ended early") from error
-    except OSError as error:
-        discard(Path(name))
-        raise ApiError("UNAVAILABLE", message="no space for the bundle") from error
-    except BaseException:
-        discard(Path(name))
-        raise
-    return Path(name)
-
-
-def discard(path: Path) -> None:
-    path.unlink(missing_ok=True)
+# applying
 
 
 def apply(services: Services, path: Path) -> dict[str, Any]:
@@ -268,9 +234,9 @@ def tidy(services: Services) -> None:
 
 
 def clean(services: Services) -> None:
-    """At start: remove what a killed process left unfinished."""
-    for path in (*services.config.data_dir.glob("spool/bundle-*"), *releases(services).glob("*.tmp")):
-        discard(path) if path.is_file() or path.is_symlink() else remove(path)
+    """At start: remove what a killed process left half unpacked."""
+    for path in releases(services).glob("*.tmp"):
+        path.unlink() if path.is_symlink() else remove(path)
 
 
 # state

@@ -121,12 +121,12 @@ def find_key(header: Mapping[str, Any], roots: Sequence[Mapping[str, Any]]) -> M
 
 
 def check_signature(signing_text: str, signature: str, key: Mapping[str, Any]) -> None:
-    """Raises JwsError SIGNATURE, or MALFORMED when the signature part is not canonical base64url."""
-    decode_part(signature)
+    """Raises JwsError SIGNATURE, also when the signature part is not canonical base64url."""
     try:
+        decode_part(signature)
         public = OKPKey.import_key({name: str(key[name]) for name in ("kty", "crv", "x")})
         jose.deserialize_compact(f"{signing_text}.{signature}", public, algorithms=[ALGORITHM])
-    except (JoseError, ValueError, KeyError):
+    except (JoseError, JwsError, ValueError, KeyError):
         raise JwsError(Reason.SIGNATURE, "the signature does not match") from None
 
 

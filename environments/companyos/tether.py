@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from environments.companyos import files, jws, log, outgoing
+from environments.companyos import files, jws, log, outgoing, upload
 from environments.companyos.errors import ApiError
 from environments.companyos.policy import PolicyError
 from environments.companyos.services import Services
@@ -51,6 +51,7 @@ class State:
     confirmed_at: float | None = None  # when control last said that the policy in force is the current one
     last_error: str | None = None
     etag: str | None = None  # of what was last judged, good or bad
+    judged: str | None = None  # why that was refused
     failures: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -110,18 +111,16 @@ def poll(services: Services, channel: outgoing.Channel) -> None:
         answer = fetch(channel, mine.etag)
         mine.failures = 0
         if answer.status == 200:
-            mine.etag = answer.headers.get("etag")
-            mine.last_error = None
+            mine.etag, mine.judged = answer.headers.get("etag"), None
             accept(services, answer.body, keep=True)
-        elif answer.status != 304:
-            mine.last_error = None if answer.status == 404 else f"HTTP_{answer.status}"
+        mine.last_error = mine.judged if answer.status in (200, 304, 404) else f"HTTP_{answer.status}"
         if mine.last_error is None:
             mine.confirmed_at = services.clock.now()
     except outgoing.LinkError as error:
         mine.failures = min(mine.failures + 1, 10)
         mine.last_error = f"UNREACHABLE: {error}"
     except Refused as error:
-        mine.last_error = error.code
+        mine.last_error = mine.judged = error.code
         log.warning("policy refused", code=error.code)
     except Exception as error:  # the thread must live: it is the only way to newer policy
         mine.failures = min(mine.failures + 1, 10)
@@ -156,7 +155,7 @@ def verify(services: Services, text: bytes) -> dict[str, Any]:
     except jws.JwsError as error:
         raise Refused(CODES[error.reason]) from None
     revision, modules = payload.get("revision"), payload.get("modules")
-    if type(revision) is not int or not 0 < revision < 1 << 53 or not isinstance(modules, dict) or not modules:
+    if type(revision) is not int or revision >= 1 << 53 or not isinstance(modules, dict) or not modules:
         raise Refused("POLICY_MALFORMED")
     if not all(isinstance(source, str) for source in modules.values()):
         raise Refused("POLICY_MALFORMED")
@@ -194,23 +193,10 @@ def publish(services: Services, text: bytes) -> None:
     files.write_atomic(published_file(services), text)
 
 
-async def read_limited(request: Request, limit: int, code: str, status_code: int | None = None) -> bytes:
-    """The body, at most `limit` bytes; ApiError `code` beyond, INVALID if it ends early."""
-    raw = bytearray()
-    try:
-        async for chunk in request.stream():
-            raw += chunk
-            if len(raw) > limit:
-                raise ApiError(code, status_code, "the body is too large")
-    except ClientDisconnect as error:
-        raise ApiError("INVALID", message="the body ended early") from error
-    return bytes(raw)
-
-
 def control_routes(services: Services) -> list[Route]:
     async def put(request: Request) -> Response:
         principal = await run_in_threadpool(services.require_operator, request)
-        text = await read_limited(request, MAX_POLICY_BYTES, "INVALID", 413)
+        text = await upload.read(request, MAX_POLICY_BYTES, "INVALID", 413)
         if not text:
             raise ApiError("INVALID", message="an empty policy")
         await run_in_threadpool(publish, services, text)
