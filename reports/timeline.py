@@ -154,7 +154,7 @@ def _drawing(
         spans_y=bottom + 8,
         ticks=[Mark(x(t), f"{_number(t)} s", "") for t in _ticks(first, last)],
         events=[Mark(x(t), what, f"t = {t:.2f} s: {what}") for t, what in sorted(events)],
-        summary=f"{len(lanes)} link directions, {outages} outages, {degraded} degraded phases, {len(spans)} checks",
+        summary=f"link directions: {len(lanes)}, outages: {outages}, degraded phases: {degraded}, checks: {len(spans)}",
     )
 
 
