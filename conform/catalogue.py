@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+import profiles
 from profiles import Profile
 from profiles.models import MODE_OF_VARIANT
 
@@ -68,6 +69,7 @@ class Check:
     path: Path
     function: str
     says: str  # first paragraph of its docstring
+    only: tuple[str, ...] = ()  # profiles that can host it; empty: every one that the requirement applies to
 
 
 def load(folder: Path = SUITES) -> dict[str, Requirement]:
@@ -128,7 +130,7 @@ def _validated(path: Path, line: int, raw: Any) -> Requirement:
     return entry
 
 
-def applicability(entry: Requirement, profile: Profile) -> Applies:
+def applies(entry: Requirement, profile: Profile) -> Applies:
     """Whether the profile is held to the requirement, and why not."""
     if entry.meta:
         return Applies(True)
@@ -149,6 +151,21 @@ def applicability(entry: Requirement, profile: Profile) -> Applies:
     return Applies(True)
 
 
+def applicability(profile: str) -> list[dict[str, str]]:
+    """One row per id for a profile: {id, profile, verdict, reason}; what a report says before any check has run."""
+    loaded = profiles.load(profile)
+    checked = {check.requirement for check in checks()}
+    rows = []
+    for entry in catalogue().values():
+        found = applies(entry, loaded)
+        verdict, reason = "not-applicable", found.reason
+        if found.applies:
+            in_force = entry.id in checked
+            verdict, reason = ("applies", "has a check") if in_force else ("no-check-yet", "in the catalogue, no check")
+        rows.append({"id": entry.id, "profile": profile, "verdict": verdict, "reason": reason})
+    return rows
+
+
 def checks(folder: Path = SUITES) -> list[Check]:
     """Every test bound to a requirement, read from the source, so that one that cannot be imported still counts."""
     return [check for path in sorted(folder.glob("*/test_*.py")) for check in _checks_in(path)]
@@ -162,16 +179,19 @@ def _checks_in(path: Path) -> Iterable[Check]:
     for node in tree.body:
         if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
             continue
-        for decorator in node.decorator_list:
-            if (
-                isinstance(decorator, ast.Call)
-                and getattr(decorator.func, "id", "") == "requirement"
-                and decorator.args
-            ):
-                bound = decorator.args[0]
+        says = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "requirement" and call.args:
+                bound = call.args[0]
                 if isinstance(bound, ast.Constant):
-                    says = (ast.get_docstring(node) or "").split("\n\n")[0].replace("\n", " ")
-                    yield Check(str(bound.value), path.parent.name, path, node.name, says)
+                    only = tuple(_constants(call, "only"))
+                    yield Check(str(bound.value), path.parent.name, path, node.name, says, only)
+
+
+def _constants(call: ast.Call, keyword: str) -> Iterable[str]:
+    for given in call.keywords:
+        if given.arg == keyword and isinstance(given.value, ast.Tuple):
+            yield from (str(each.value) for each in given.value.elts if isinstance(each, ast.Constant))
 
 
 def suites(entries: Iterable[Requirement]) -> list[str]:

@@ -90,6 +90,7 @@ class Checking:
         self._entries = catalogue.catalogue()
         self._holders: dict[str, Holder] = {}
         self._writer: JournalWriter | None = None
+        self._red: set[tuple[str, str | None]] = set()
 
     @property
     def recorder(self) -> JournalWriter:
@@ -135,7 +136,7 @@ class Checking:
         return [
             name
             for name, profile in self._profiles.items()
-            if catalogue.applicability(entry, profile).applies and (not bound.only or name in bound.only)
+            if catalogue.applies(entry, profile).applies and (not bound.only or name in bound.only)
         ]
 
     @pytest.hookimpl(tryfirst=True)
@@ -154,6 +155,12 @@ class Checking:
 
     # -- running one
 
+    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_protocol")
+    def leave_red(self, item: pytest.Item) -> bool | None:
+        """With --until-red, a requirement that has failed once is known to be red: its other checks are left out."""
+        bound = bound_to(item.get_closest_marker("requirement"))
+        return True if bound is not None and (bound.requirement, _profile_of(item)) in self._red else None
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         bound = bound_to(item.get_closest_marker("requirement"))
@@ -163,7 +170,10 @@ class Checking:
         running = Running(bound.requirement, bound.needs, profile)
         item.stash[RUNNING] = running
         result = yield
-        self._write(item, running)
+        if (bound.requirement, profile) not in self._red:
+            self._write(item, running)
+        if self.settings.until_red and running.judged is not None and running.judged.verdict is Verdict.FAIL:
+            self._red.add((bound.requirement, profile))
         return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

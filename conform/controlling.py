@@ -144,7 +144,7 @@ def _suites_folder(config: pytest.Config) -> Path:
 
 
 def _profile_entry(profile: Any, entries: dict[str, catalogue.Requirement]) -> dict[str, Any]:
-    applies = {identifier: catalogue.applicability(entry, profile) for identifier, entry in entries.items()}
+    applies = {identifier: catalogue.applies(entry, profile) for identifier, entry in entries.items()}
     return {
         "id": profile.id,
         "title": profile.title,

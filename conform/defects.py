@@ -31,7 +31,7 @@ def known() -> dict[str, KnownDefect]:
         for name, each in sorted(registry().items())
     }
     for name, function in sorted(DEFECTS.items()):
-        kills = getattr(function, "kills", None) or _NETWORK_KILLS.get(name.split("_")[0], ())
+        kills: tuple[str, ...] = getattr(function, "kills", ()) or _NETWORK_KILLS.get(name.split("_")[0], ())
         says = " ".join((function.__doc__ or "").split())
         found[name] = KnownDefect(name, tuple(kills), (), "network", says)
     return found

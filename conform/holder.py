@@ -59,6 +59,7 @@ class Holder:
                 seed=self._settings.seed,
                 defects=list(self._settings.service_defects),
                 network_defects=list(self._settings.network_defects),
+                calibrate=self._settings.calibrate,
             )
         except Exception as error:
             self._failure = f"{self.profile.id} did not get ready: {str(error).strip() or type(error).__name__}"

@@ -40,6 +40,8 @@ class Settings:
     link: str | None
     keep: bool
     report: bool
+    calibrate: bool
+    until_red: bool
 
     @property
     def defects(self) -> tuple[str, ...]:
@@ -80,6 +82,8 @@ def add_options(parser: pytest.Parser) -> None:
     add("--link", default=None, metavar="PRESET", help="a preset of links.yaml for every link of the profiles")
     add("--keep", action="store_true", help="keep the deployment's files after the run")
     add("--no-report", action="store_true", help="write the journal only")
+    add("--uncalibrated", action="store_true", help="kill matrix only: do not measure the links first")
+    add("--until-red", action="store_true", help="kill matrix only: leave an id at its first failing check")
     add("--run-id", default=None, help="id that labels everything made (default: a fresh one)")
 
 
@@ -113,6 +117,8 @@ def settle(option: Any, here: Path) -> Settings:
         link=option.link,
         keep=option.keep,
         report=not option.no_report,
+        calibrate=not option.uncalibrated,
+        until_red=option.until_red,
     )
 
 

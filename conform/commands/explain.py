@@ -45,7 +45,7 @@ def describe(entry: catalogue.Requirement) -> dict[str, Any]:
     from conform.defects import known
 
     loaded = [profiles.load(name) for name in profiles.ids()]
-    applies = [profile.id for profile in loaded if catalogue.applicability(entry, profile).applies]
+    applies = [profile.id for profile in loaded if catalogue.applies(entry, profile).applies]
     checks = [check for check in catalogue.checks() if check.requirement == entry.id]
     return {
         "id": entry.id,

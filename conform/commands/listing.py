@@ -70,7 +70,7 @@ def _profiles() -> list[dict[str, Any]]:
     rows = []
     for name in profiles.ids():
         profile = profiles.load(name)
-        count = sum(catalogue.applicability(entry, profile).applies for entry in entries)
+        count = sum(catalogue.applies(entry, profile).applies for entry in entries)
         mode = profile.path or profile.mode
         rows.append(
             {"id": name, "mode": mode, "title": profile.title, "requirements": count, "sites": list(profile.sites)}

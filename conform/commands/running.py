@@ -93,7 +93,8 @@ class _Asked:
     ) -> None:
         self.profile, self.only, self.suite, self.defect = profile, only or [], suite or [], defect or []
         self.seed, self.conform_strict, self.link, self.driver = seed, strict, link, driver
-        self.run_dir, self.run_id, self.keep, self.no_report = str(run_dir), run_id, keep, False
+        self.run_dir, self.run_id, self.keep = str(run_dir), run_id, keep
+        self.no_report = self.uncalibrated = self.until_red = False
 
     def arguments(self) -> list[str]:
         arguments = []

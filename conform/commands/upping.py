@@ -184,7 +184,7 @@ class Backlog:
                 self._clients.pop(node.name)
                 return self._line(node)
             status = answer.json()
-        except (TransportError, ValueError, AssertionError) as error:
-            return f"sync {node.name}: no answer ({error})"
+        except (TransportError, ValueError, AssertionError) as refusal:
+            return f"sync {node.name}: no answer ({refusal})"
         error = f" last_error={status['last_error']}" if status.get("last_error") else ""
         return f"sync {node.name}: backlog={status.get('backlog')} acked_seq={status.get('acked_seq')}{error}"

@@ -1,0 +1,103 @@
+"""Where each defect is tried: the cheapest profiles that can carry it and host the checks that claim it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from conform import catalogue
+from conform.catalogue import Check, Requirement
+from conform.defects import KnownDefect
+from profiles import Profile
+
+# Cheap requirements that apply widely; two of them must stay green with a defect on that does not claim them.
+SAMPLE = ("FUN-11", "ISO-08", "TET-06", "FUN-12", "OPS-01", "MIG-01")
+SAMPLE_SIZE = 2
+CALIBRATED = frozenset({"META-03"})  # what needs the links measured first
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One process of the matrix: these checks in these profiles, with or without a defect."""
+
+    name: str
+    profiles: tuple[str, ...]
+    claimed: tuple[str, ...]
+    sample: tuple[str, ...] = ()
+    defect: KnownDefect | None = None
+    homeless: tuple[str, ...] = ()  # claimed, and no profile can show it
+
+    @property
+    def calibrate(self) -> bool:
+        return self.defect is None or self.defect.network or bool(CALIBRATED & set(self.claimed))
+
+
+class Planner:
+    def __init__(
+        self, profiles: Sequence[Profile], checks: Sequence[Check], entries: Mapping[str, Requirement]
+    ) -> None:
+        self._profiles = sorted(profiles, key=cost)
+        self._entries = entries
+        self._checks: dict[str, list[Check]] = {}
+        for check in checks:
+            self._checks.setdefault(check.requirement, []).append(check)
+
+    def hosts(self, requirement: str, profile: Profile) -> bool:
+        """Whether the requirement applies to the profile and has a check that runs there."""
+        entry = self._entries.get(requirement)
+        if entry is None or not catalogue.applies(entry, profile).applies:
+            return False
+        return any(not check.only or profile.id in check.only for check in self._checks.get(requirement, ()))
+
+    def plan(self, defect: KnownDefect) -> Plan:
+        """Profiles that together host every claimed requirement, the cheapest that host most first."""
+        able = [profile for profile in self._profiles if carries(defect, profile)]
+        able.sort(key=lambda profile: not on_subject(defect, profile))
+        left, chosen = list(defect.kills), []
+        while left:
+            best = max(able, key=lambda profile: sum(self.hosts(each, profile) for each in left), default=None)
+            found = [each for each in left if best is not None and self.hosts(each, best)]
+            if best is None or not found:
+                break
+            chosen.append(best)
+            left = [each for each in left if each not in found]
+        claimed = tuple(each for each in defect.kills if each not in left)
+        sample = () if defect.network else self.sample(chosen, defect.kills)
+        return Plan(defect.name, tuple(each.id for each in chosen), claimed, sample, defect, tuple(left))
+
+    def sample(self, profiles: Sequence[Profile], without: Sequence[str]) -> tuple[str, ...]:
+        usable = [
+            each for each in SAMPLE if each not in without and any(self.hosts(each, profile) for profile in profiles)
+        ]
+        return tuple(usable[:SAMPLE_SIZE])
+
+    def clean(self, plans: Sequence[Plan]) -> list[Plan]:
+        """One process per profile, for everything that some defect is tried with there."""
+        wanted: dict[str, dict[str, None]] = {}
+        for plan in plans:
+            for profile in self._profiles:
+                if profile.id in plan.profiles:
+                    ids = [each for each in (*plan.claimed, *plan.sample) if self.hosts(each, profile)]
+                    wanted.setdefault(profile.id, {}).update(dict.fromkeys(ids))
+        return [Plan(f"clean-{profile}", (profile,), tuple(ids)) for profile, ids in wanted.items()]
+
+
+def cost(profile: Profile) -> float:
+    """Rough seconds until ready: a node each, a database cluster of its own for a dedicated one, links to measure."""
+    dedicated = sum(node.variant == "dedicated" for node in profile.nodes.values())
+    return 2.0 * len(profile.nodes) + dedicated + 0.5 * len(profile.links)
+
+
+def carries(defect: KnownDefect, profile: Profile) -> bool:
+    """Whether a node of the profile, or its network, can have the defect."""
+    if defect.network:
+        if "META-03" in defect.kills:
+            return any(link.forward.delay_s > 0.01 and link.forward.loss > 0 for link in profile.links)
+        return any(site.sealed for site in profile.sites.values())
+    return any(node.mode in defect.modes for node in profile.nodes.values())
+
+
+def on_subject(defect: KnownDefect, profile: Profile) -> bool:
+    """Whether the node that the verdicts are about has it, rather than its parent."""
+    about = [profile.subject, *([profile.target] if profile.target else [])]
+    return defect.network or any(profile.nodes[name].mode in defect.modes for name in about)
