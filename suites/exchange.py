@@ -49,7 +49,9 @@ def document(response: Response) -> dict[str, Any]:
 def assert_no_crash(response: Response, what: str) -> Response:
     """A crash is never a refusal."""
     assert response.status != 500, f"{what}: answered 500: {shown(response)}"
-    assert response.error_code not in {"INTERNAL", "INTERNAL_SERVER_ERROR", "None"}, f"{what}: a crash: {shown(response)}"
+    assert response.error_code not in {"INTERNAL", "INTERNAL_SERVER_ERROR", "None"}, (
+        f"{what}: a crash: {shown(response)}"
+    )
     return response
 
 

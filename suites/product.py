@@ -31,7 +31,9 @@ def create_entity(client: Client, kind: str, props: Mapping[str, Any] | None = N
     return created
 
 
-def create_relationship(client: Client, src: str, dst: str, type_: str, props: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def create_relationship(
+    client: Client, src: str, dst: str, type_: str, props: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     given = {"srcId": src, "dstId": dst, "type": type_, "props": props or {}}
     query = f"mutation {{ createRelationship(input: {literal(given)}) {{ {RELATIONSHIP} }} }}"
     created: dict[str, Any] = ask(client, query, what="createRelationship")["createRelationship"]
@@ -51,7 +53,9 @@ def launch_run(client: Client, input_: Mapping[str, Any] | None = None) -> dict[
 
 
 def entity(client: Client, identifier: str) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = ask(client, f"{{ entity(id: {literal(identifier)}) {{ {ENTITY} }} }}", what="entity")["entity"]
+    found: dict[str, Any] | None = ask(
+        client, f"{{ entity(id: {literal(identifier)}) {{ {ENTITY} }} }}", what="entity"
+    )["entity"]
     return found
 
 

@@ -28,7 +28,11 @@ class Probing:
 
 def _refused_as_absent(answer: Response) -> bool:
     """The path is there: whatever it says, it is neither 404 nor absent in this mode."""
-    return answer.status not in {404, 405, 500} and answer.error_code not in {"UNSUPPORTED_IN_MODE", "CAPABILITY_ABSENT", "NOT_FOUND"}
+    return answer.status not in {404, 405, 500} and answer.error_code not in {
+        "UNSUPPORTED_IN_MODE",
+        "CAPABILITY_ABSENT",
+        "NOT_FOUND",
+    }
 
 
 def _hosted(path: str) -> Callable[[Probing], bool]:
@@ -58,7 +62,12 @@ def _policy(p: Probing) -> bool:
 
 def _inference(p: Probing) -> bool:
     messages = [{"role": "user", "content": "say ok"}]
-    return p.analyst.data("POST", "/v1/chat/completions", json={"messages": messages, "max_tokens": 4}, timeout_s=60).status == 200
+    return (
+        p.analyst.data(
+            "POST", "/v1/chat/completions", json={"messages": messages, "max_tokens": 4}, timeout_s=60
+        ).status
+        == 200
+    )
 
 
 def _database(kind: str) -> Callable[[Probing], bool]:
@@ -88,8 +97,10 @@ CAPABILITIES: Mapping[str, Callable[[Probing], bool]] = {
     "billing": _hosted("/v1/billing/usage"),
     "directory": _hosted("/v1/directory/users"),
     "licence": lambda p: p.operator.admin("GET", "/v1/licence").status == 200,
-    "bundle": lambda p: p.operator.admin("GET", "/v1/bundle").status in {200, 404}
-    and _refused_as_absent(p.operator.admin("PUT", "/v1/bundle", body=b"no tar")),
+    "bundle": lambda p: (
+        p.operator.admin("GET", "/v1/bundle").status in {200, 404}
+        and _refused_as_absent(p.operator.admin("PUT", "/v1/bundle", body=b"no tar"))
+    ),
     "inference": _inference,
 }
 COMPONENTS: Mapping[str, Callable[[Probing], bool]] = {
@@ -108,7 +119,9 @@ def judge_claims(claimed: Mapping[str, bool], probed: Mapping[str, bool]) -> lis
     """`claimed` and `probed`: claim -> true or false. Both ways: what is claimed works, what works is claimed."""
     if not claimed or not any(claimed.values()):
         vacuous("discovery claims nothing")
-    problems = [f"{name} is claimed and has no probe" for name, value in claimed.items() if value and name not in probed]
+    problems = [
+        f"{name} is claimed and has no probe" for name, value in claimed.items() if value and name not in probed
+    ]
     problems += [f"{n} is claimed and its probe fails" for n, v in claimed.items() if v and not probed.get(n, True)]
     return problems + [f"{n} works and is not claimed" for n, v in probed.items() if v and not claimed.get(n, False)]
 
@@ -120,14 +133,14 @@ def results(probing: Probing, probes: Mapping[str, Callable[[Probing], bool]]) -
 def limits_hold(probing: Probing, limits: Mapping[str, Any]) -> list[str]:
     """The limits are those that are enforced: at the limit served, beyond it refused as INVALID."""
     problems = []
-    for name, query in (
-        ("page_size", lambda n: f"{{ entities(limit: {n}) {{ id }} }}"),
-        ("max_depth", lambda n: f'{{ graphNeighborhood(startEntityId: "{probing.entity}", maxDepth: {n}) {{ truncated }} }}'),
-    ):
-        at = probing.analyst.graphql(query(int(limits[name])))
-        beyond = probing.analyst.graphql(query(int(limits[name]) + 1))
+    walk = f'{{ graphNeighborhood(startEntityId: "{probing.entity}", maxDepth: %d) {{ truncated }} }}'
+    for name, query in (("page_size", "{ entities(limit: %d) { id } }"), ("max_depth", walk)):
+        at = probing.analyst.graphql(query % int(limits[name]))
+        beyond = probing.analyst.graphql(query % (int(limits[name]) + 1))
         if at.error_code is not None:
             problems.append(f"{name} {limits[name]} is refused: {at.error_code}")
         if beyond.error_code != "INVALID":
-            problems.append(f"{name} {int(limits[name]) + 1} is answered {beyond.status} {beyond.error_code}, not INVALID")
+            problems.append(
+                f"{name} {int(limits[name]) + 1} is answered {beyond.status} {beyond.error_code}, not INVALID"
+            )
     return problems

@@ -57,7 +57,9 @@ def _member(where: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> l
             problems.append(f"{where}({name}) is not in core")
         else:
             problems += _member(f"{where}({name})", argument, arguments[name])
-    required = [n for n, a in arguments.items() if type_text(a["type"]).endswith("!") and n not in _members(ours, "args")]
+    required = [
+        n for n, a in arguments.items() if type_text(a["type"]).endswith("!") and n not in _members(ours, "args")
+    ]
     return problems + [f"{where}({name}) is required in core and absent on edge" for name in required]
 
 
@@ -68,7 +70,9 @@ def missing_operations(edge: Mapping[str, Any], core: Mapping[str, Any]) -> list
         ours = _members(edge["types"].get(edge[kind], {}), "fields")
         for name, field in _members(core["types"][core[kind]], "fields").items():
             if name not in ours:
-                found.append((name, f"{kind} {{ {name}{_arguments(field, core['types'])}{_selection(field, core['types'])} }}"))
+                found.append(
+                    (name, f"{kind} {{ {name}{_arguments(field, core['types'])}{_selection(field, core['types'])} }}")
+                )
     return found
 
 

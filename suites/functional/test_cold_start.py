@@ -34,7 +34,9 @@ def test_cold_start_after_power_loss(deployment: Deployment, evidence: Evidence,
         lost = [identifier for identifier in kept if entity(again, identifier) is None]
         problems, done = mini(again)
     evidence.expected = f"ready within {limit_s:g} s, 5 of 5 entities, corpus passes"
-    evidence.observed = f"ready after {took_s:.2f} s, {len(kept) - len(lost)} of {len(kept)}, {done} operations, {problems}"
+    evidence.observed = (
+        f"ready after {took_s:.2f} s, {len(kept) - len(lost)} of {len(kept)}, {done} operations, {problems}"
+    )
     evidence.add("ready_s", round(took_s, 3))
     assert not lost, f"acknowledged entities are gone after the power loss: {lost}"
     assert not problems, problems

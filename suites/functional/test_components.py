@@ -37,7 +37,9 @@ def observe(node: Node) -> Observed:
 def test_components_match_the_matrix(deployment: Deployment, evidence: Evidence) -> None:
     """No billing, Stripe secret or directory in C and D, no Neo4j or PostgreSQL on D; what the mode has is claimed."""
     seen = observe(deployment.subject)
-    evidence.add("observed", {"claims": seen.claims, "paths": seen.paths, "ports": seen.ports, "files": seen.files_read})
+    evidence.add(
+        "observed", {"claims": seen.claims, "paths": seen.paths, "ports": seen.ports, "files": seen.files_read}
+    )
     found = f"{len(seen.paths)} paths absent, ports {seen.ports}, {seen.files_read} files clean"
     conclude(evidence, judge_components(seen), "components of the mode alone", found)
 
@@ -52,4 +54,6 @@ def test_federated_components_are_not_in_the_schema(deployment: Deployment, evid
     assert "entity" in fields, "introspection shows no operation at all"
     words = ("billing", "stripe", "invoice", "subscriptionplan", "directory")
     problems = [f"operation {name}" for name in fields if any(word in name.lower() for word in words)]
-    conclude(evidence, problems, "none of billing or directory", f"{len(fields)} operations, none of billing or directory")
+    conclude(
+        evidence, problems, "none of billing or directory", f"{len(fields)} operations, none of billing or directory"
+    )

@@ -17,4 +17,6 @@ def test_corpus_gives_the_golden_results(deployment: Deployment, evidence: Evide
     evidence.add("canonical", found)
     evidence.add("declared differences", differing)
     problems = judge_corpus(golden(), found, differing)
-    conclude(evidence, problems, "golden results", f"{len(found)} operations, {len(differing)} with a declared difference")
+    conclude(
+        evidence, problems, "golden results", f"{len(found)} operations, {len(differing)} with a declared difference"
+    )

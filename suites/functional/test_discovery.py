@@ -28,7 +28,9 @@ def test_discovery_has_the_contracts_shape_and_facts(deployment: Deployment, evi
     found = _discovery(node)
     evidence.add("discovery", found)
     validator = jsonschema.Draft202012Validator(SCHEMA)
-    problems = [f"{'/'.join(map(str, e.absolute_path)) or 'document'}: {e.message}" for e in validator.iter_errors(found)]
+    problems = [
+        f"{'/'.join(map(str, e.absolute_path)) or 'document'}: {e.message}" for e in validator.iter_errors(found)
+    ]
     facts = {"mode": node.mode.value, "variant": node.variant, "node_id": node.node_id, "version": node.version}
     problems += [f"{k} is {found.get(k)}, deployed was {v}" for k, v in facts.items() if found.get(k) != v]
     claimed = {int(port["port"]) for port in found.get("ports", [])}
@@ -50,7 +52,12 @@ def test_each_claim_of_discovery_is_true(deployment: Deployment, evidence: Evide
     capabilities, components = results(probing, CAPABILITIES), results(probing, COMPONENTS)
     evidence.add("claimed", {"capabilities": found["capabilities"], "components": found["components"]})
     evidence.add("probed", {"capabilities": capabilities, "components": components})
-    problems = judge_claims({name: True for name in found["capabilities"]}, capabilities)
+    problems = judge_claims(dict.fromkeys(found["capabilities"], True), capabilities)
     problems += judge_claims({name: bool(c["present"]) for name, c in found["components"].items()}, components)
     problems += limits_hold(probing, found["limits"])
-    conclude(evidence, problems, "claims = probes", f"{len(capabilities)} capabilities and {len(components)} components probed")
+    conclude(
+        evidence,
+        problems,
+        "claims = probes",
+        f"{len(capabilities)} capabilities and {len(components)} components probed",
+    )

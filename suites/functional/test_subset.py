@@ -28,7 +28,12 @@ def test_edge_schema_is_a_strict_subset(deployment: Deployment, evidence: Eviden
     if not left_out and not problems:
         problems = ["the edge offers every operation of core: it is no lightweight API"]
     evidence.add("left out on edge", left_out)
-    conclude(evidence, problems, "a strict subset", f"{len(edge['types'])} types, all in core; {len(left_out)} operations left out")
+    conclude(
+        evidence,
+        problems,
+        "a strict subset",
+        f"{len(edge['types'])} types, all in core; {len(left_out)} operations left out",
+    )
 
 
 @requirement("FUN-03")

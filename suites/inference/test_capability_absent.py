@@ -29,4 +29,9 @@ def test_absent_inference_is_typed_and_claimed_nowhere(deployment: Deployment, e
         evidence.add(f"{role} ready", shown(ready))
         problems += [f"{role} is not ready: {ready.status}"] if ready.status != 200 else []
     failed, done = mini(client)
-    conclude(evidence, problems + failed, "501 CAPABILITY_ABSENT, no claim, all else works", f"so it is; {done} operations passed")
+    conclude(
+        evidence,
+        problems + failed,
+        "501 CAPABILITY_ABSENT, no claim, all else works",
+        f"so it is; {done} operations passed",
+    )

@@ -97,7 +97,9 @@ def judge_policy_not_true(tables: Sequence[Row], policies: Sequence[Row] = ()) -
     return [
         f"{_label(p)}: policy {p['policy']} is `true`"
         for p in policies
-        if _label(p) in names and str(p["permissive"]).upper() == "PERMISSIVE" and (_open(p["qual"]) or _open(p["with_check"]))
+        if _label(p) in names
+        and str(p["permissive"]).upper() == "PERMISSIVE"
+        and (_open(p["qual"]) or _open(p["with_check"]))
     ]
 
 
@@ -115,7 +117,9 @@ def _role(tables: Sequence[Row], role: Sequence[Row]) -> Row:
 
 def judge_role_not_superuser(tables: Sequence[Row], role: Sequence[Row] = ()) -> list[str]:
     found = _role(tables, role)
-    return [f"application role {found['name']} is or can become superuser"] if found["super"] or found["via_super"] else []
+    return (
+        [f"application role {found['name']} is or can become superuser"] if found["super"] or found["via_super"] else []
+    )
 
 
 def judge_role_not_bypassrls(tables: Sequence[Row], role: Sequence[Row] = ()) -> list[str]:

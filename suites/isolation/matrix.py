@@ -96,31 +96,53 @@ ROWS: Sequence[Row] = (
     Row("Entity", "list", "entities", "scan", _field("entities", "kind", "kind", ENTITY)),
     Row("Entity", "search", "searchEntities", "scan", _field("searchEntities", "text", "kind", ENTITY)),
     Row("Entity", "search", "searchEntities(canary)", "null", _field("searchEntities", "text", "canary", ENTITY)),
-    Row("Entity", "read", "graphNeighborhood", "null", _field("graphNeighborhood", "startEntityId", "entity", NEIGHBOURHOOD)),
-    Row("Entity", "update", "updateEntity", "not-found", _mutation("updateEntity", "entity", ENTITY, ', input: {labels: ["x"]}')),
+    Row(
+        "Entity",
+        "read",
+        "graphNeighborhood",
+        "null",
+        _field("graphNeighborhood", "startEntityId", "entity", NEIGHBOURHOOD),
+    ),
+    Row(
+        "Entity",
+        "update",
+        "updateEntity",
+        "not-found",
+        _mutation("updateEntity", "entity", ENTITY, ', input: {labels: ["x"]}'),
+    ),
     Row("Entity", "delete", "deleteEntity", "not-found", _mutation("deleteEntity", "other", "")),
     Row(
         "Entity",
         "create-over",
         "createEntity",
         "unchanged",
-        _gql(lambda t: f"mutation {{ createEntity(input: {{kind: \"seized\", id: {literal(t.entity)}}}) {{ id kind }} }}"),
+        _gql(
+            lambda t: f'mutation {{ createEntity(input: {{kind: "seized", id: {literal(t.entity)}}}) {{ id kind }} }}'
+        ),
     ),
     Row("Relationship", "read", "relationship", "null", _field("relationship", "id", "relationship", RELATIONSHIP)),
     Row("Relationship", "list", "relationships", "null", _field("relationships", "entityId", "entity", RELATIONSHIP)),
-    Row("Relationship", "delete", "deleteRelationship", "not-found", _mutation("deleteRelationship", "relationship", "")),
+    Row(
+        "Relationship", "delete", "deleteRelationship", "not-found", _mutation("deleteRelationship", "relationship", "")
+    ),
     Row(
         "Relationship",
         "create",
         "createRelationship",
         "not-found",
         _gql(
-            lambda t: "mutation { createRelationship(input: "
-            f'{{srcId: {literal(t.entity)}, dstId: {literal(t.other)}, type: "x"}}) {{ {RELATIONSHIP} }} }}'
+            lambda t: (
+                "mutation { createRelationship(input: "
+                f'{{srcId: {literal(t.entity)}, dstId: {literal(t.other)}, type: "x"}}) {{ {RELATIONSHIP} }} }}'
+            )
         ),
     ),
-    Row("Investigation", "read", "investigation", "null", _field("investigation", "id", "investigation", INVESTIGATION)),
-    Row("Investigation", "list", "investigations", "scan", _gql(lambda t: f"{{ investigations {{ {INVESTIGATION} }} }}")),
+    Row(
+        "Investigation", "read", "investigation", "null", _field("investigation", "id", "investigation", INVESTIGATION)
+    ),
+    Row(
+        "Investigation", "list", "investigations", "scan", _gql(lambda t: f"{{ investigations {{ {INVESTIGATION} }} }}")
+    ),
     Row(
         "Investigation",
         "update",
@@ -128,12 +150,20 @@ ROWS: Sequence[Row] = (
         "not-found",
         _mutation("updateInvestigation", "investigation", INVESTIGATION, ', input: {description: "taken"}'),
     ),
-    Row("Investigation", "delete", "deleteInvestigation", "not-found", _mutation("deleteInvestigation", "investigation", "")),
+    Row(
+        "Investigation",
+        "delete",
+        "deleteInvestigation",
+        "not-found",
+        _mutation("deleteInvestigation", "investigation", ""),
+    ),
     Row("Run", "read", "run", "null", _field("run", "id", "run", RUN)),
     Row("Run", "list", "runs", "scan", _gql(lambda t: f"{{ runs {{ {RUN} }} }}"), events=True),
     Row("Run", "update", "abortRun", "not-found", _mutation("abortRun", "run", RUN)),
     Row("Event", "subscribe", "GET /v1/events", "scan", _all_events, events=True),
-    Row("Export", "export", "POST /v1/export", "scan", lambda client, _: client.data("POST", "/v1/export", timeout_s=60)),
+    Row(
+        "Export", "export", "POST /v1/export", "scan", lambda client, _: client.data("POST", "/v1/export", timeout_s=60)
+    ),
 )
 
 # Root fields that take no object of a tenant, with the reason.

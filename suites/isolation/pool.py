@@ -58,7 +58,9 @@ def _body(kind: str, own: Side, other: Side) -> dict[str, object]:
         "failed-write": f'mutation {{ createRelationship(input: {{srcId: "{own.entity}", dstId: "absent", type: "x"}}) {{ id }} }}',
         "invalid": "{ entity { id",
         "unauthenticated": '{ entities(kind: "pool") { id tenantId props } }',
-        "abort": '{ entities(limit: 1000) { id tenantId props } graphNeighborhood(startEntityId: "' + own.entity + '") { entities { id } } }',
+        "abort": '{ entities(limit: 1000) { id tenantId props } graphNeighborhood(startEntityId: "'
+        + own.entity
+        + '") { entities { id } } }',
     }
     return {"query": queries[kind]}
 
@@ -80,7 +82,13 @@ def _leak(kind: str, status: int, body: bytes, own: Side, other: Side) -> str | 
 
 
 def interleave(
-    node: Node, sides: tuple[Side, Side], seed: int, *, count: int = FLOOR + 200, threads: int = 24, deadline_s: float = 120
+    node: Node,
+    sides: tuple[Side, Side],
+    seed: int,
+    *,
+    count: int = FLOOR + 200,
+    threads: int = 24,
+    deadline_s: float = 120,
 ) -> list[Operation]:
     """`count` operations drawn from `seed`, by threads that each keep their own connection alive."""
     draw = random.Random(seed)
@@ -100,7 +108,9 @@ def interleave(
             headers = {} if kind == "unauthenticated" else {"Authorization": f"Bearer {own.token}"}
             try:
                 timeout_s = 0.004 if kind == "abort" else 20.0  # too short on purpose: the client goes away mid-request
-                answer = session.request("POST", url, headers=headers, json=_body(kind, own, other), timeout_s=timeout_s)
+                answer = session.request(
+                    "POST", url, headers=headers, json=_body(kind, own, other), timeout_s=timeout_s
+                )
             except TransportError:
                 done.append(Operation(own.tenant, kind, None, False, None))
                 continue

@@ -67,7 +67,9 @@ def test_role_of_the_services_sees_no_row_without_a_tenant(deployment: Deploymen
             for table in _rows(connection, TENANT_TABLES, role):
                 name = f'"{table["schema"]}"."{table["name"]}"'
                 full += _rows(connection, f"select count(*) as n from {name}", role)[0]["n"]
-                if not _rows(connection, "select has_table_privilege(%(role)s, '" + name + "', 'select') as ok", role)[0]["ok"]:
+                if not _rows(connection, "select has_table_privilege(%(role)s, '" + name + "', 'select') as ok", role)[
+                    0
+                ]["ok"]:
                     continue
                 connection.execute(f'set session authorization "{role}"')
                 try:

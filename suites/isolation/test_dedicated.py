@@ -55,7 +55,10 @@ def test_credentials_of_one_instance_are_worthless_at_the_other(deployment: Depl
     for role in http_bases(two):
         if role == "data":
             answer = two.http().request(
-                "POST", two.url("data") + "/graphql", headers={"Authorization": f"Bearer {client.token}"}, json={"query": search}
+                "POST",
+                two.url("data") + "/graphql",
+                headers={"Authorization": f"Bearer {client.token}"},
+                json={"query": search},
             )
             evidence.add("token at the other", shown(answer))
             assert_no_crash(answer, "foreign token")

@@ -29,7 +29,11 @@ def judge_same(pairs: list[tuple[str, object, object]]) -> list[str]:
 
     if not pairs:
         vacuous("no pair was probed")
-    return [f"{what}: foreign {foreign!r} differs from absent {absent!r}" for what, foreign, absent in pairs if foreign != absent]
+    return [
+        f"{what}: foreign {foreign!r} differs from absent {absent!r}"
+        for what, foreign, absent in pairs
+        if foreign != absent
+    ]
 
 
 @requirement("ISO-02")
@@ -39,7 +43,9 @@ def test_foreign_and_absent_ids_give_the_same_answer(deployment: Deployment, evi
     node = deployment.subject
     one, two = two_tenants(node)
     theirs = plant(signed_in(node, "admin", two), two, f"canary-{uuid.uuid4().hex}")
-    absent = dataclasses.replace(theirs, **{f: _absent(getattr(theirs, f)) for f in ("entity", "other", "relationship", "investigation", "run")})
+    absent = dataclasses.replace(
+        theirs, **{f: _absent(getattr(theirs, f)) for f in ("entity", "other", "relationship", "investigation", "run")}
+    )
     pairs: list[tuple[str, object, object]] = []
     for role in ("admin", "viewer"):
         client = signed_in(node, role, one)

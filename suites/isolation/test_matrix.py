@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from environments.contract import Client, Deployment, Evidence, Node, Response, requirement
-from suites.exchange import ask, assert_no_crash, assert_refused, conclude, data_of, document, shown, signed_in, two_tenants
+from suites.exchange import (
+    ask,
+    assert_no_crash,
+    assert_refused,
+    conclude,
+    data_of,
+    document,
+    shown,
+    signed_in,
+    two_tenants,
+)
 from suites.isolation.matrix import ROWS, Objects, Row, judge_coverage, plant
 from suites.isolation.scan import judge_leaks
 from suites.product import ENTITY, INVESTIGATION, RELATIONSHIP, literal, schema_of
@@ -100,7 +110,9 @@ def test_foreign_objects_stay_out_of_reach(deployment: Deployment, evidence: Evi
     evidence.add("own", shown(control))
     if row.expect == "scan":
         leaks += judge_leaks(marks, [(mine.tenant, row.label, control.body), *_sight(marks, mine.tenant)])
-    conclude(evidence, leaks, "null, NOT_FOUND or the own tenant alone", "refused for every identity; own object served")
+    conclude(
+        evidence, leaks, "null, NOT_FOUND or the own tenant alone", "refused for every identity; own object served"
+    )
 
 
 def _sight(marks: dict[str, str], but: str | None = None) -> list[tuple[str, str, bytes]]:
@@ -128,7 +140,11 @@ def test_directory_lists_the_own_tenant_alone(deployment: Deployment, evidence: 
     assert answer.status == 200, shown(answer)
     listed = document(answer).get("users") or []
     evidence.add("directory", shown(answer, 2000))
-    assert node.user("admin", one).username in {u.get("username") for u in listed}, "the own administrator is not listed"
+    assert node.user("admin", one).username in {u.get("username") for u in listed}, (
+        "the own administrator is not listed"
+    )
     foreign = {u.username for u in node.users if u.tenant == two} - {u.username for u in node.users if u.tenant == one}
-    problems = [f"user of another tenant listed: {u}" for u in listed if u.get("tenant", one) != one or u["username"] in foreign]
+    problems = [
+        f"user of another tenant listed: {u}" for u in listed if u.get("tenant", one) != one or u["username"] in foreign
+    ]
     conclude(evidence, problems, f"users of {one}", f"{len(listed)} users, all of {one}")

@@ -75,7 +75,9 @@ def _refusals(node: Node, contexts: dict[str, str | None], secret: bytes, eviden
         except KeyError:
             continue
         for name, value in contexts.items():
-            answer = session.request(method, url, headers={"Authorization": value} if value is not None else {}, json=body)
+            answer = session.request(
+                method, url, headers={"Authorization": value} if value is not None else {}, json=body
+            )
             tried += 1
             line = f"{method} {path} with {name}: {answer.status} {answer.error_code}"
             if answer.status not in REFUSED | ABSENT:

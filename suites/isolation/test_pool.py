@@ -31,4 +31,6 @@ def test_interleaved_tenants_never_meet_in_the_pool(deployment: Deployment, evid
             ).fetchone()
         evidence.add("database sessions of the services", row[0])
         assert row[0] < THREADS or not row[0], f"the pool ({row[0]}) is not smaller than the concurrency ({THREADS})"
-    conclude(evidence, judge_interleaving(history), "0 leaks", f"0 leaks in {len(history)} operations of {THREADS} threads")
+    conclude(
+        evidence, judge_interleaving(history), "0 leaks", f"0 leaks in {len(history)} operations of {THREADS} threads"
+    )

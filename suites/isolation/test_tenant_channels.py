@@ -20,7 +20,9 @@ READ = f'{{ entities(kind: "{KIND}", limit: 1000) {{ {ENTITY} }} searchEntities(
 Channel = Callable[[Node, Client, str], Response]
 
 
-def _post(node: Node, client: Client, *, path: str = "/graphql", headers: dict[str, str] | None = None, **document: Any) -> Response:
+def _post(
+    node: Node, client: Client, *, path: str = "/graphql", headers: dict[str, str] | None = None, **document: Any
+) -> Response:
     sent = {"Authorization": f"Bearer {client.token}", **(headers or {})}
     return node.http().request("POST", node.url("data") + path, headers=sent, json={"query": READ, **document})
 
@@ -35,17 +37,34 @@ def _host(node: Node, client: Client, foreign: str) -> Response:
 
 
 CHANNELS: dict[str, Channel] = {
-    **{f"header-{name}": _header(name) for name in (
-        "X-Tenant-Id", "X-Tenant", "X-Org-Id", "Tenant", "X-Companyos-Tenant", "X-Forwarded-Tenant", "X-Original-Tenant-Id"
-    )},
-    "header-x-forwarded-host": lambda node, client, foreign: _post(node, client, headers={"X-Forwarded-Host": f"{foreign}.companyos.test"}),
-    "cookie": lambda node, client, foreign: _post(node, client, headers={"Cookie": f"tenant={foreign}; tenant_id={foreign}; tenantId={foreign}"}),
-    "query-string": lambda node, client, foreign: _post(node, client, path=f"/graphql?tenant={foreign}&tenantId={foreign}&tenant_id={foreign}"),
+    **{
+        f"header-{name}": _header(name)
+        for name in (
+            "X-Tenant-Id",
+            "X-Tenant",
+            "X-Org-Id",
+            "Tenant",
+            "X-Companyos-Tenant",
+            "X-Forwarded-Tenant",
+            "X-Original-Tenant-Id",
+        )
+    },
+    "header-x-forwarded-host": lambda node, client, foreign: _post(
+        node, client, headers={"X-Forwarded-Host": f"{foreign}.companyos.test"}
+    ),
+    "cookie": lambda node, client, foreign: _post(
+        node, client, headers={"Cookie": f"tenant={foreign}; tenant_id={foreign}; tenantId={foreign}"}
+    ),
+    "query-string": lambda node, client, foreign: _post(
+        node, client, path=f"/graphql?tenant={foreign}&tenantId={foreign}&tenant_id={foreign}"
+    ),
     "variable": lambda node, client, foreign: _post(node, client, variables={"tenantId": foreign, "tenant": foreign}),
     "extensions": lambda node, client, foreign: _post(node, client, extensions={"tenantId": foreign}),
     "body": lambda node, client, foreign: _post(node, client, tenant=foreign, tenantId=foreign),
     "subdomain": _host,
-    "baggage": lambda node, client, foreign: _post(node, client, headers={"Baggage": f"tenant={foreign}", "Tracestate": f"tenant={foreign}"}),
+    "baggage": lambda node, client, foreign: _post(
+        node, client, headers={"Baggage": f"tenant={foreign}", "Tracestate": f"tenant={foreign}"}
+    ),
 }
 
 
@@ -69,7 +88,12 @@ def test_channel_never_overrides_the_token(deployment: Deployment, evidence: Evi
             who = data_of(answer, channel)["me"]["tenantId"]
             assert who == tenant, f"{channel}={foreign} turned the token of {tenant} into one of {who}"
     # A refusal of the conflicting pair is as good as ignoring it; the agreeing pair must be served.
-    conclude(evidence, judge_leaks(marks, [*answers, (two, "control", _own(clients[two]))]), "own rows alone", "own rows alone in both directions")
+    conclude(
+        evidence,
+        judge_leaks(marks, [*answers, (two, "control", _own(clients[two]))]),
+        "own rows alone",
+        "own rows alone in both directions",
+    )
 
 
 def _own(client: Client) -> bytes:
@@ -83,7 +107,9 @@ def test_write_lands_in_the_tenant_of_the_token(deployment: Deployment, evidence
     one, two = two_tenants(node)
     client, other = signed_in(node, "admin", one), signed_in(node, "admin", two)
     mark = f"written-{uuid.uuid4().hex}"
-    plain = f"mutation {{ createEntity(input: {literal({'kind': 'written', 'props': {'mark': mark}})}) {{ id tenantId }} }}"
+    plain = (
+        f"mutation {{ createEntity(input: {literal({'kind': 'written', 'props': {'mark': mark}})}) {{ id tenantId }} }}"
+    )
     with_field = plain.replace('kind: "written"', f'kind: "written", tenantId: {literal(two)}')
     everywhere = {"X-Tenant-Id": two, "X-Tenant": two, "Cookie": f"tenant={two}"}
     outcomes = {}
@@ -103,7 +129,9 @@ def test_write_lands_in_the_tenant_of_the_token(deployment: Deployment, evidence
     own, foreign = data_of(client.graphql(search), "own search"), data_of(other.graphql(search), "foreign search")
     assert own["searchEntities"], "the write is not seen by its own tenant: the control of this check"
     problems = [f"tenant {two} sees the write of {one}: {foreign}"] if foreign["searchEntities"] else []
-    conclude(evidence, problems, f"{mark} in {one} alone", f"{len(own['searchEntities'])} row(s) in {one}, none in {two}")
+    conclude(
+        evidence, problems, f"{mark} in {one} alone", f"{len(own['searchEntities'])} row(s) in {one}, none in {two}"
+    )
 
 
 @requirement("ISO-08")
@@ -123,7 +151,10 @@ def test_unsigned_part_of_the_token_is_not_believed(deployment: Deployment, evid
     for name, token in forged.items():
         try:
             answer = node.http().request(
-                "POST", node.url("data") + "/graphql", headers={"Authorization": f"Bearer {token}"}, json={"query": READ}
+                "POST",
+                node.url("data") + "/graphql",
+                headers={"Authorization": f"Bearer {token}"},
+                json={"query": READ},
             )
         except TransportError as error:
             problems.append(f"{name}: no answer ({error.kind})")

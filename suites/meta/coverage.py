@@ -12,7 +12,7 @@ import yaml
 from environments.contract import Calibration, vacuous
 
 SUITES = Path(__file__).parent.parent
-MODES = {"A", "B", "Ct", "Ca", "D"}
+MODES, PATHS = {"A", "B", "Ct", "Ca", "D"}, {"A>B", "B>C"}
 
 
 def bound() -> dict[str, list[str]]:
@@ -47,27 +47,14 @@ def judge_applicability(entries: Mapping[str, Mapping[str, Any]], tests: Mapping
         vacuous(f"{len(entries)} requirements, {len(tests)} with a test")
     problems = []
     for name, entry in entries.items():
-        modes = entry.get("modes")
-        itself = name.startswith("META-")
-        if not itself and (not modes or not set(modes) <= MODES | {"A>B", "B>C", "paths"} and entry["suite"] != "migration"):
-            problems.append(f"{name}: modes {modes} do not say where it applies")
+        modes, paths = set(entry.get("modes") or ()), set(entry.get("paths") or ())
+        scopes = [scope for scope in (modes, paths) if scope]
+        if len(scopes) != (0 if entry["suite"] == "meta" else 1) or not modes <= MODES or not paths <= PATHS:
+            problems.append(f"{name}: modes {sorted(modes)}, paths {sorted(paths)} do not say where it applies")
         for key in ("level", "priority", "statement"):
             if not entry.get(key):
                 problems.append(f"{name}: no {key}")
     return problems + [f"{name} has a test and is in no catalogue" for name in tests if name not in entries]
-
-
-def judge_verdicts(entries: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], profile: str) -> list[str]:
-    """`rows`: {id, profile, verdict, reason}. Each id has one row for the profile, and a reason unless it passed."""
-    if not rows:
-        vacuous("no verdict is listed")
-    mine = [row for row in rows if row["profile"] == profile]
-    named = [row["id"] for row in mine]
-    problems = [f"{name} is absent from the list" for name in entries if name not in named]
-    problems += [f"{name} is listed {named.count(name)} times" for name in sorted(set(named)) if named.count(name) > 1]
-    return problems + [
-        f"{row['id']}: {row['verdict']} without a reason" for row in mine if row["verdict"] != "pass" and not row.get("reason")
-    ]
 
 
 def judge_kill_matrix(matrix: Mapping[str, Any], in_force: Sequence[str]) -> list[str]:
@@ -85,7 +72,9 @@ def judge_calibration(rows: Sequence[Calibration]) -> list[str]:
     if not rows or not all(row.samples for row in rows):
         vacuous("no link was measured")
     wrong = [row for row in rows if not row.ok or abs(row.measured - row.asked) > row.tolerance]
-    return [f"{r.link} {r.measure}: asked {r.asked:g}, measured {r.measured:g} (tolerance {r.tolerance:g})" for r in wrong]
+    return [
+        f"{r.link} {r.measure}: asked {r.asked:g}, measured {r.measured:g} (tolerance {r.tolerance:g})" for r in wrong
+    ]
 
 
 # The kinds of attempt that the ledger must be able to see (META-04). A kind may be named more finely.

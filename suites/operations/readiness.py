@@ -21,7 +21,9 @@ class Sample:
 
 
 def look(node: Node, service: str, base: str, phase: str, operation: bool | None = None) -> Sample:
-    session, statuses, broken = node.http(), {}, ()
+    session = node.http()
+    statuses: dict[str, int | None] = {}
+    broken: tuple[str, ...] = ()
     for path in ("/healthz", "/readyz"):
         try:
             answer = session.request("GET", base + path, timeout_s=5.0)

@@ -8,7 +8,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from environments.contract import Capability, Client, Deployment, Evidence, Node, TransportError, requirement, untestable
+from environments.contract import (
+    Capability,
+    Client,
+    Deployment,
+    Evidence,
+    Node,
+    TransportError,
+    requirement,
+    untestable,
+)
 from suites.exchange import conclude, healed_after, http_bases, signed_in
 from suites.functional.corpus import mini
 from suites.operations.readiness import Sample, judge_readiness, look
@@ -19,7 +28,9 @@ DEADLINE_S = 20.0  # for readiness to follow the dependency; supervisors poll at
 def _works(client: Client) -> bool:
     """A real read of the database: an absent id is looked up."""
     try:
-        answer = client.graphql(f'{{ entity(id: "{uuid.uuid4()}") {{ id }} entities(limit: 1) {{ id }} }}', timeout_s=8.0)
+        answer = client.graphql(
+            f'{{ entity(id: "{uuid.uuid4()}") {{ id }} entities(limit: 1) {{ id }} }}', timeout_s=8.0
+        )
     except TransportError:
         return False
     return answer.status == 200 and not answer.json().get("errors")
@@ -50,11 +61,9 @@ def _database_unusable(node: Node) -> Iterator[None]:
     files = [p for p in node.data_dir.rglob("*") if p.is_file() and p.read_bytes()[:15] == b"SQLite format 3"]
     if not files:
         untestable("file-access: no SQLite database under the node's data directory")
-    kept = [(path, path.read_bytes()) for path in files]
     service = next(iter(node.services))
     node.kill(service)
-    kept = [(path, path.read_bytes(), path.stat()) for path, _ in kept]
-    aside = [(path, path.with_name(path.name + ".aside")) for path, *_ in kept]
+    aside = [(path, path.with_name(path.name + ".aside")) for path in files]
     for path, away in aside:
         path.rename(away)
         path.write_bytes(b"not a database at all " * 400)
@@ -90,7 +99,12 @@ def test_broken_database_shows_in_readiness_and_heals(deployment: Deployment, ev
         samples += _round(node, "after", client, lambda s: s.ready == 200 and s.operation is not False)
     evidence.add("samples", [vars(s) for s in samples])
     problems = judge_readiness(samples, "database")
-    conclude(evidence, problems, "503 naming database while broken, 200 before and after", f"{len(samples)} samples as expected")
+    conclude(
+        evidence,
+        problems,
+        "503 naming database while broken, 200 before and after",
+        f"{len(samples)} samples as expected",
+    )
 
 
 @requirement("OPS-01")
@@ -120,7 +134,9 @@ def test_readiness_asks_nobody_outside(deployment: Deployment, evidence: Evidenc
             sites = {site for link in deployment.links.names() for site in link.split("--")} | {node.site}
             for attempt in deployment.egress.attempts(node.site, since):
                 if attempt.destination not in sites:
-                    problems.append(f"egress while asked for readiness: {attempt.protocol} {attempt.destination} {attempt.name}")
+                    problems.append(
+                        f"egress while asked for readiness: {attempt.protocol} {attempt.destination} {attempt.name}"
+                    )
         sighted = deployment.egress.plant(node.site)
     evidence.add("canaries", dict(sighted))
     assert any(sighted.values()), "the ledger saw no canary: it could not have seen an attempt either"

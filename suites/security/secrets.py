@@ -42,5 +42,7 @@ def judge_stock_credentials(attempts: Sequence[tuple[str, str, int]]) -> list[st
     if not attempts:
         vacuous("no stock credential was tried")
     accepted = [f"{where} accepts {who}" for where, who, status in attempts if 200 <= status < 300]
-    crashed = [f"{where} answers {status} to {who}" for where, who, status in attempts if status >= 500 and status != 501]
+    crashed = [
+        f"{where} answers {status} to {who}" for where, who, status in attempts if status >= 500 and status != 501
+    ]
     return accepted + crashed

@@ -66,7 +66,9 @@ def test_stock_credentials_open_no_database(deployment: Deployment, evidence: Ev
         lax = connection.execute(
             "select line_number, type, auth_method from pg_hba_file_rules where type like 'host%' and auth_method in ('trust', 'password')"
         ).fetchall()
-        for role, stored in connection.execute("select rolname, rolpassword from pg_authid where rolcanlogin").fetchall():
+        for role, stored in connection.execute(
+            "select rolname, rolpassword from pg_authid where rolcanlogin"
+        ).fetchall():
             for password in {p for _, p in STOCK} | {role, ""}:
                 if stored and _matches(stored, role, password):
                     weak.append(f"role {role} has the stock password {password!r}")
@@ -74,7 +76,12 @@ def test_stock_credentials_open_no_database(deployment: Deployment, evidence: Ev
     evidence.add("listen", f"{hosts}:{listen}")
     problems = weak + [f"pg_hba line {n}: {kind} {method} (no or clear password over TCP)" for n, kind, method in lax]
     assert roles, "no role can log in: the audit saw nothing"
-    conclude(evidence, problems, "scram for TCP, no stock password", f"{len(roles)} roles, {len(STOCK)} stock passwords, none fits")
+    conclude(
+        evidence,
+        problems,
+        "scram for TCP, no stock password",
+        f"{len(roles)} roles, {len(STOCK)} stock passwords, none fits",
+    )
 
 
 def _matches(stored: str, role: str, password: str) -> bool:
@@ -113,4 +120,3 @@ def _allowed(path: Path, found: list[str]) -> list[str]:
         return found
     per_installation = {"private key", "private JWK"}
     return [f for f in found if f not in per_installation and not f.startswith("password of")]
-

@@ -5,7 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
-from environments.contract import Capability, Deployment, Evidence, HttpSession, Node, TransportError, requirement, untestable
+from environments.contract import (
+    Capability,
+    Deployment,
+    Evidence,
+    HttpSession,
+    Node,
+    TransportError,
+    requirement,
+    untestable,
+)
 from suites.exchange import conclude
 from suites.security.listeners import judge_listeners, judge_scan
 
@@ -24,14 +33,21 @@ def test_listening_sockets_are_the_declared_ones(deployment: Deployment, evidenc
     found = list(node.listeners())
     evidence.add("declared", [list(pair) for pair in node.declared_ports])
     evidence.add("found", [f"{x.protocol} [{x.address}]:{x.port} {x.service}" for x in found])
-    conclude(evidence, judge_listeners(found, node.declared_ports), "found = declared", f"{len(found)} listeners, all declared")
+    conclude(
+        evidence,
+        judge_listeners(found, node.declared_ports),
+        "found = declared",
+        f"{len(found)} listeners, all declared",
+    )
 
 
 def _outside(deployment: Deployment, node: Node) -> HttpSession:
     for other in deployment.nodes.values():
         if other.site != node.site:
             return node.http(other.site)
-    untestable("a second site: this profile has one site only, so there is no outside to scan from; the inside is enumerated")
+    untestable(
+        "a second site: this profile has one site only, so there is no outside to scan from; the inside is enumerated"
+    )
 
 
 def _open(session: HttpSession, address: str, port: int) -> tuple[str, int] | None:
@@ -43,12 +59,16 @@ def _open(session: HttpSession, address: str, port: int) -> tuple[str, int] | No
     return address, port
 
 
-@requirement("SEC-03", needs=(Capability.PACKET_LINKS,), only=("dedicated", "onprem-tethered", "edge-dil", "edge-airgap"))
+@requirement(
+    "SEC-03", needs=(Capability.PACKET_LINKS,), only=("dedicated", "onprem-tethered", "edge-dil", "edge-airgap")
+)
 def test_outside_reaches_the_declared_ports_alone(deployment: Deployment, evidence: Evidence) -> None:
     """A connect scan from another site finds the declared ports of the routable addresses open and all others closed."""
     node = deployment.subject
     session = _outside(deployment, node)
-    routable = [(a, p) for a, p in node.declared_ports if not ip_address(a).is_loopback and not ip_address(a).is_unspecified]
+    routable = [
+        (a, p) for a, p in node.declared_ports if not ip_address(a).is_loopback and not ip_address(a).is_unspecified
+    ]
     addresses = sorted({a for a, _ in routable})
     near = {port + step for _, port in node.declared_ports for step in (-2, -1, 0, 1, 2)}
     targets = [(a, p) for a in addresses for p in sorted({*USUAL, *near})]

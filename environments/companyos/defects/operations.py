@@ -1,0 +1,47 @@
+"""Known-bad behaviours of health and readiness."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from environments.companyos import health
+from environments.companyos.defects import defect
+from environments.companyos.services import Services
+
+
+@defect(kills=("OPS-01",))
+def always_ready(services: Services) -> None:
+    """Readiness is hard-coded (the public product's /health/deployment says true whatever is broken)."""
+
+    def checks(services: Services) -> dict[str, dict[str, Any]]:
+        return {name: {"ok": True, "detail": "skipped"} for name in ("database", "policy")}
+
+    health.checks = checks
+
+
+@defect(kills=("OPS-01",))
+def readiness_without_a_name(services: Services) -> None:
+    """Not ready says 503 and not what is broken: whoever is on call looks everywhere."""
+    genuine = health.checks
+
+    def checks(services: Services) -> dict[str, dict[str, Any]]:
+        ok = all(check["ok"] for check in genuine(services).values())
+        return {"self": {"ok": ok, "detail": ""}}
+
+    health.checks = checks
+
+
+@defect(kills=("OPS-01",))
+def readiness_asks_the_internet(services: Services) -> None:
+    """Readiness looks for updates on the way: it waits where packets are dropped, and tells the world of each node."""
+    genuine = health.checks
+
+    def checks(services: Services) -> dict[str, dict[str, Any]]:
+        try:
+            socket.create_connection(("198.51.100.7", 443), timeout=1.5).close()
+        except OSError:
+            pass
+        return genuine(services)
+
+    health.checks = checks
