@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import types
+import importlib
 from typing import Any
 
 from starlette.applications import Starlette
@@ -49,10 +48,7 @@ def build_services(config: NodeConfig, role: str) -> Services:
 
 def module(name: str) -> Any:
     """A module of this package, imported when a role needs it."""
-    full = f"environments.companyos.{name}"
-    if importlib.util.find_spec(full) is None:  # TODO: drop when the offline half has landed
-        return types.SimpleNamespace(routes=lambda _: [], control_routes=lambda _: [], start=lambda _: None)
-    return importlib.import_module(full)
+    return importlib.import_module(f"environments.companyos.{name}")
 
 
 def routes(services: Services) -> list[BaseRoute]:
