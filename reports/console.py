@@ -42,6 +42,8 @@ def banner(report: Report) -> RenderableType:
     lines = Text.assemble(
         (report.outcome.value, _OUTCOME_STYLE[report.outcome]), ": ", report.reason, "\n", report.reach.sentence
     )
+    for notice in report.notices:
+        lines.append(f"\n{notice}", "yellow")
     if report.run.defects_on:
         lines.append(f"\ndefects switched on by hand: {', '.join(report.run.defects_on)}", "bold yellow")
     return lines

@@ -97,6 +97,7 @@ class Report(Strict):
     requirements: list[CatalogueEntry]
     in_force: list[str]
     profiles: list[Profile]
+    notices: list[str] = Field(description="what happened to the run as a whole, e.g. a file that was not collected")
     cells: list[Cell] = Field(description="one per requirement and profile, requirements in catalogue order")
 
     def cell(self, requirement: str, profile: str) -> Cell:
@@ -144,6 +145,7 @@ def from_journal(journal: Journal) -> Report:
         requirements=head.catalogue,
         in_force=head.in_force,
         profiles=_profiles(journal, head, cells),
+        notices=[event.what for event in records.records(journal, "event", EventRecord) if not event.profile],
         cells=cells,
     )
     return report.with_strict(head.strict)
@@ -236,7 +238,7 @@ def _profiles(journal: Journal, head: Header, cells: list[Cell]) -> list[Profile
             counts={v: n for v in Verdict if (n := sum(c.profile == entry.id and c.verdict is v for c in cells))},
             deployments=[record for record in deployments if record.profile == entry.id],
             timeline=[record for record in timeline if record.profile == entry.id],
-            events=[record for record in events if record.profile in (entry.id, "")],
+            events=[record for record in events if record.profile == entry.id],
             calibration=[record for record in calibration if record.profile == entry.id],
         )
         for entry in head.profiles

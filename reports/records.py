@@ -134,6 +134,7 @@ class DeploymentRecord(Line):
     ready_limit_s: dict[str, float] = {}
     capabilities: list[str] = []
     missing: dict[str, str] = Field(default={}, description="capability -> why, and what to do")
+    canaries: dict[str, dict[str, bool]] = Field(default={}, description="site -> kind of egress canary -> seen")
 
 
 Model = TypeVar("Model", bound=Line)

@@ -161,7 +161,9 @@ def _drawing(
 def _lanes(records: list[TimelineRecord], zero: float, last: float, x: Any) -> list[Lane]:
     by_lane: dict[str, list[TimelineRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.t_s):
-        by_lane[_label(record)].append(record)
+        changes = by_lane[_label(record)]
+        if not changes or changes[-1].state != record.state:  # a heal after every check changes nothing most times
+            changes.append(record)
     lanes = []
     for number, (label, changes) in enumerate(sorted(by_lane.items())):
         base = changes[0].state

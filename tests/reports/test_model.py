@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from reports.journal import JournalError, read
+from reports.journal import JournalError, JournalWriter, read
 from reports.model import SCHEMA_PATH, from_journal, schema
 from reports.verdicts import ExitCode, Verdict
 from tests.reports import sample
@@ -115,3 +115,10 @@ def test_the_schema_in_the_repository_is_that_of_the_model(tmp_path: Path) -> No
     assert SCHEMA_PATH.read_text(encoding="utf-8") == schema(), "run: python -m reports.model"
     report = from_journal(read(sample.write(tmp_path / "journal.jsonl")))
     jsonschema.validate(json.loads(report.model_dump_json()), json.loads(schema()))
+
+
+def test_what_befell_the_whole_run_is_kept(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path / "j") as journal:
+        journal.write("header", **header())
+        journal.write("event", what="not collected: suites/x.py")
+    assert from_journal(read(tmp_path / "j")).notices == ["not collected: suites/x.py"]
