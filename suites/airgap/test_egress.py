@@ -123,8 +123,8 @@ def test_no_protocol_leaves_even_with_proxies_set(deployment: Deployment, eviden
     node = deployment.subject
     phases: list[Phase] = []
     with healed_after(deployment):
-        deployment.egress.mode("reject")
         canaries = deployment.egress.plant(node.site)
+        deployment.egress.mode("reject")
         judge_canaries(canaries, KINDS)
         since_s = time.time()
         acts = (("boot with proxies", _boot_with_proxies), ("steady state", steady), ("error paths", error_paths))
@@ -133,6 +133,7 @@ def test_no_protocol_leaves_even_with_proxies_set(deployment: Deployment, eviden
             count = act(deployment, node)
             phases.append(Phase(name, start_s, time.time(), count))
         attempts = deployment.egress.attempts(node.site, since_s)
+        deployment.egress.mode("drop")
         judge_canaries(deployment.egress.plant(node.site), KINDS)
     by_protocol: dict[str, int] = {}
     for attempt in attempts:

@@ -189,7 +189,9 @@ def duplicates(vendor: Vendor, version: str, genuine: Entry) -> Iterator[Vector]
     yield vector("the same name again with other content", tar([genuine, *MEMBERS, evil]), *codes)
     yield vector("other content first, then the listed one", tar([genuine, evil, *MEMBERS]), *codes)
     twice = Entry("manifest.jws", genuine.content)
-    yield vector("two manifests", tar([genuine, twice, *MEMBERS]), "MEMBER_DUPLICATE", "MEMBER_EXTRA", "MANIFEST")
+    yield vector(
+        "two manifests", tar([genuine, twice, *MEMBERS]), "MEMBER_DUPLICATE", "MEMBER_EXTRA", "MANIFEST", "PATH"
+    )
     rows = manifest(version)
     rows["members"] = [*rows["members"], listed(evil, "image")]
     body = tar([signed(vendor, rows), *MEMBERS, evil])

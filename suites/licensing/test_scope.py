@@ -37,9 +37,10 @@ def test_licence_activates_with_all_egress_sunk(deployment: Deployment, evidence
                 node.start(service)
                 node.wait_ready()
                 problems += judge_unchanged(found, installed(operator(node)), f"{answer}: the licence after a restart")
+        attempts = deployment.egress.attempts(node.site, since_s)
         again = deployment.egress.plant(node.site)
         seen = {**canaries, **{f"{kind} (after)": yes for kind, yes in again.items()}}
-        problems += judge_silence(seen, deployment.egress.attempts(node.site, since_s))
+        problems += judge_silence(seen, attempts)
     evidence.add("canaries", dict(canaries))
     conclude(evidence, problems, "valid at once, no egress attempt", "valid under drop and reject; no attempt")
 

@@ -9,7 +9,9 @@ from suites.exchange import conclude, healed_after
 from suites.sync.judges import acknowledged, judge_converged, judge_duplicates, judge_lost, judge_phantoms
 from suites.sync.workload import Edge
 
-DRAIN_S = 6.0  # backlogs here are some ten operations: a fraction of a second on the slowest link of a profile
+DRAIN_S = (
+    12.0  # backlogs here are some ten operations, less than a second of any link: the rest is for retries that back off
+)
 NEEDS = (Capability.PACKET_LINKS, Capability.PROCESS_CONTROL)
 
 
