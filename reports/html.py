@@ -186,7 +186,7 @@ def _gaps(report: Report) -> list[dict[str, Any]]:
     found: dict[str, list[Cell]] = defaultdict(list)
     for cell in report.cells:
         if cell.verdict is Verdict.UNTESTABLE:
-            found[cell.needs or "not named"].append(cell)
+            found[cell.needs or "For other reasons"].append(cell)
     told = {
         name: text
         for profile in report.profiles

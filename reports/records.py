@@ -113,7 +113,7 @@ class CalibrationRecord(Line):
     measure: str
     asked: float | None
     measured: float | str | None
-    tolerance: float | None = None
+    tolerance: float | None = Field(default=None, description="absolute, in the unit of `asked`")
     ok: bool
     samples: int = 0
 

@@ -243,7 +243,13 @@ def _link(journal: JournalWriter, name: str, deployment: str, link: str, base: d
             samples=50,
         )
         journal.write(
-            "calibration", **common, measure="rate_bps", asked=rate, measured=rate * 0.985, tolerance=0.05, samples=1
+            "calibration",
+            **common,
+            measure="rate_bps",
+            asked=rate,
+            measured=rate * 0.985,
+            tolerance=rate * 0.05,
+            samples=1,
         )
         loss = float(base["loss"])
         journal.write(
