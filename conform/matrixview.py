@@ -47,9 +47,9 @@ def show(matrix: Matrix, console: Console) -> None:
     if matrix.without_defect:
         console.print(Text(f"no defect kills: {' '.join(matrix.without_defect)}", "bold red"), soft_wrap=True)
     counts = " · ".join(f"{n} {fate}" for fate in Fate if (n := sum(row.fate is fate for row in matrix.rows)))
-    verdict = Text("the matrix holds", "bold green") if matrix.ok else Text("the matrix does not hold", "bold red")
+    holds = Text("the matrix holds", "bold green") if matrix.ok else Text("the matrix does not hold", "bold red")
     console.print(
-        Text.assemble(verdict, f": {counts or 'no defect'} in {matrix.seconds:.0f} s; digest {matrix.digest[:16]}")
+        Text.assemble(holds, f": {counts or 'no defect'} in {matrix.seconds:.0f} s; digest {matrix.digest[:16]}")
     )
 
 

@@ -1,0 +1,7 @@
+"""python -m conform"""
+
+import sys
+
+from conform.cli import main
+
+sys.exit(main())
