@@ -122,7 +122,7 @@ def differences(one: Replica, two: Replica, limit: int = 5) -> list[str]:
     found = []
     for identifier in sorted(set(left) | set(right)):
         if left.get(identifier) != right.get(identifier):
-            found.append(f"{left.get(identifier, 'nothing')} / {right.get(identifier, 'nothing')}")
+            found.append(f"{left.get(identifier, 'nothing')[:300]} / {right.get(identifier, 'nothing')[:300]}")
     return found[:limit]
 
 

@@ -74,6 +74,13 @@ class Edge:
         self.node.wait_ready()
         self.client = signed_in(self.node, "admin", self.tenant)
 
+    def kill_parent(self) -> None:
+        """kill -9 of the parent's data service, and a start."""
+        self.fault("kill parent")
+        self.parent.kill("data")
+        self.parent.start("data")
+        self.parent.wait_ready()
+
     # writes
 
     def create(self, **props: Any) -> Op:
@@ -142,6 +149,11 @@ class Edge:
         answer = self.node.login(self.node.user("operator")).admin("GET", "/v1/sync")
         assert answer.status == 200, f"GET /v1/sync: {shown(answer)}"
         return document(answer)
+
+    def acked_seq(self) -> int:
+        """The last number that the parent acknowledged, once nothing waits any more."""
+        wait_until(lambda: self.status()["backlog"] == 0, 10.0)
+        return int(self.status()["acked_seq"])
 
     def wait_drained(self, limit_s: float) -> float:
         """Until the parent holds what the edge holds; seconds it took. No longer than the limit: the judges say why."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from environments.contract import Client, Deployment, Node, Response, TransportError
+from environments.contract import Capability, Client, Deployment, LinkState, Node, Response, TransportError
 from suites.exchange import assert_no_crash, document, shown, signed_in, tenants
 from suites.product import create_entity
 from suites.tether.policies import DENIED, modules, policy
@@ -83,6 +83,11 @@ class Plane:
         while not condition():
             assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
             time.sleep(0.05)
+
+    def good_link(self) -> None:
+        """A perfect link, for checks that are not about links: some twenty updates wait for a poll each."""
+        if self.remote and Capability.PACKET_LINKS in self.deployment.capabilities:
+            self.deployment.links.set(self.node.site, self.control.site, LinkState())
 
     # taking it away
 

@@ -81,6 +81,7 @@ def test_bad_policy_updates_keep_the_last_good_one(deployment: Deployment, evide
     stays, the node reports the reason, and the next good revision takes effect at once."""
     with healed_after(deployment):
         plane = Plane(deployment)
+        plane.good_link()
         plane.publish_good()
         assert not plane.denies(), f"{DENIED} is denied before anything was published"
         good = plane.publish_good(DENIED)
