@@ -30,7 +30,7 @@ class NodeConfig(Strict):
     customer: str
     instance: str
     data_dir: Path  # everything the node keeps
-    listen: str  # address of the site that services bind to ("127.0.0.1" too is bound for the site's own use when this differs)
+    listen: str  # address of the site that services bind to; 127.0.0.1 too, for the site's own use
     ports: dict[str, int]  # data, control, edge, postgres
     control_url: str | None = None  # where policy comes from; None: no control plane reachable by design
     parent_url: str | None = None  # D: data service of the parent
