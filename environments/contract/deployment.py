@@ -157,17 +157,33 @@ class Client(Protocol):
 
 
 class Node(Protocol):
-    name: str
-    site: str
-    mode: Mode
-    variant: str
-    node_id: str
-    customer: str
-    instance: str  # licence fingerprint
-    version: str
-    services: Sequence[str]
-    users: Sequence[User]
-    declared_ports: Sequence[tuple[str, int]]  # (interface address, port) that may listen, from the profile
+    @property
+    def name(self) -> str: ...
+    @property
+    def site(self) -> str: ...
+    @property
+    def mode(self) -> Mode: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def node_id(self) -> str: ...
+    @property
+    def customer(self) -> str: ...
+    @property
+    def instance(self) -> str:
+        """Licence fingerprint."""
+        ...
+
+    @property
+    def version(self) -> str: ...
+    @property
+    def services(self) -> Sequence[str]: ...
+    @property
+    def users(self) -> Sequence[User]: ...
+    @property
+    def declared_ports(self) -> Sequence[tuple[str, int]]:
+        """(interface address, port) that may listen, from the profile."""
+        ...
 
     def url(self, role: str) -> str:
         """Base URL of role data, identity, admin or control. KeyError if the mode has none."""
@@ -280,26 +296,70 @@ class Calibration:
 
 
 class Deployment(Protocol):
-    run_id: str
-    profile: str
-    path: str | None  # "A>B", "B>C" for migration paths
-    modes: Mapping[str, Mode]
-    subject: Node  # the node that the profile is about (source node for a path)
-    target: Node | None  # target node of a path
-    parent: Node | None  # parent (edge) or remote control plane (tethered)
-    nodes: Mapping[str, Node]
-    capabilities: frozenset[Capability]
-    missing: Mapping[Capability, str]  # capability -> why, and what to do
-    links: Links
-    egress: Egress
-    clock: Clock
-    vendor: Vendor
-    calibration: Sequence[Calibration]
-    canaries: Mapping[str, Mapping[str, bool]]  # site -> kind -> seen
-    seed: int
-    ready_s: Mapping[str, float]  # node -> seconds from start to ready
-    ready_limit_s: Mapping[str, float]  # node -> limit of the profile
-    workdir: Path
+    @property
+    def run_id(self) -> str: ...
+    @property
+    def profile(self) -> str: ...
+    @property
+    def path(self) -> str | None:
+        """ "A>B", "B>C" for migration paths."""
+        ...
+
+    @property
+    def modes(self) -> Mapping[str, Mode]: ...
+    @property
+    def subject(self) -> Node:
+        """The node that the profile is about (source node for a path)."""
+        ...
+
+    @property
+    def target(self) -> Node | None:
+        """Target node of a path."""
+        ...
+
+    @property
+    def parent(self) -> Node | None:
+        """Parent (edge) or remote control plane (tethered)."""
+        ...
+
+    @property
+    def nodes(self) -> Mapping[str, Node]: ...
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+    @property
+    def missing(self) -> Mapping[Capability, str]:
+        """Capability -> why, and what to do."""
+        ...
+
+    @property
+    def links(self) -> Links: ...
+    @property
+    def egress(self) -> Egress: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def vendor(self) -> Vendor: ...
+    @property
+    def calibration(self) -> Sequence[Calibration]: ...
+    @property
+    def canaries(self) -> Mapping[str, Mapping[str, bool]]:
+        """Site -> kind -> seen."""
+        ...
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def ready_s(self) -> Mapping[str, float]:
+        """Node -> seconds from start to ready."""
+        ...
+
+    @property
+    def ready_limit_s(self) -> Mapping[str, float]:
+        """Node -> limit of the profile."""
+        ...
+
+    @property
+    def workdir(self) -> Path: ...
 
     def heal(self) -> None:
         """Undo every fault: links, sentinel mode, clocks, dead services; wait until all nodes are ready."""

@@ -20,12 +20,12 @@ import psycopg
 from environments.companyos import install as companyos_install
 from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
+from environments.companyos.vendor import VendorAuthority, enrol
 from environments.contract import Capability, LinkState, User
 from environments.drivers.local import postgres
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.hosts import LoopbackSite, SiteHost, free_port
 from environments.drivers.local.node import SERVICES, LocalNode, write_private
-from environments.drivers.local.vendor import LocalVendor
 from profiles import NodeSpec, Profile, State
 
 ROOT = Path(tempfile.gettempdir()) / "companyos-conform"
@@ -68,7 +68,7 @@ def provision(
     try:
         deployment = _sites(profile, run_id, seed, workdir, network_defects)
         started.append(deployment)
-        vendor = LocalVendor()
+        vendor = VendorAuthority()
         deployment.vendor = vendor
         _nodes(deployment, vendor, defects)
         _start(deployment, progress)
@@ -127,7 +127,7 @@ def link_states(forward: State, back: State | None) -> tuple[LinkState, LinkStat
     return LinkState(**forward.model_dump()), LinkState(**back.model_dump())
 
 
-def _nodes(deployment: LocalDeployment, vendor: LocalVendor, defects: Sequence[str]) -> None:
+def _nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequence[str]) -> None:
     namespaced = Capability.PACKET_LINKS in deployment.capabilities
     for name, spec in deployment.spec.nodes.items():
         home = deployment.workdir / name
@@ -161,7 +161,7 @@ def _config(
     home: Path,
     listen: str,
     ports: dict[str, int],
-    vendor: LocalVendor,
+    vendor: VendorAuthority,
     defects: Sequence[str],
 ) -> dict[str, Any]:
     config: dict[str, Any] = {
@@ -174,7 +174,7 @@ def _config(
         "data_dir": str(home / "data"),
         "listen": listen,
         "ports": ports,
-        "trust_roots": [vendor.public_jwk()],
+        "trust_roots": vendor.trust_roots(),
         "clock_file": str(home / "clock"),
         "defects": list(defects),
     }
@@ -255,6 +255,7 @@ def _install(deployment: LocalDeployment, node: LocalNode) -> None:
         )
     with _install_lock:  # defects of the install phase patch modules
         companyos_install.install(NodeConfig.model_validate({**node.config, **reached, "seed_users": seeds}))
+    enrol(deployment.vendor, node.data_dir, node.node_id)
     written = {**node.config, "postgres_admin_dsn": None}
     write_private(node.home / "config" / "node.json", json.dumps(written, indent=1))
 
@@ -283,7 +284,7 @@ def _prove_network(deployment: LocalDeployment, calibrate: bool, progress: Progr
     progress("egress canaries planted")
 
 
-def _licences(deployment: LocalDeployment, vendor: LocalVendor) -> None:
+def _licences(deployment: LocalDeployment, vendor: VendorAuthority) -> None:
     for name, spec in deployment.spec.nodes.items():
         if spec.licence is None:
             continue
