@@ -78,17 +78,17 @@ class Replay:
         out: dict[str, Any] = {"status": answer.status, "data": self._value(body.get("data"))}
         return {**out, "errors": errors} if errors else out
 
-    def _value(self, value: Any) -> Any:
+    def _value(self, value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
-            return {key: self._value(item) for key, item in value.items()}
+            return {name: self._value(item, name) for name, item in value.items()}
         if isinstance(value, list):
             return [self._value(item) for item in value]
         if not isinstance(value, str):
             return value
         user = self.client.user
-        if user is not None and value == user.tenant:
+        if user is not None and (key, value) == ("tenantId", user.tenant):
             return "<tenant>"
-        if user is not None and value == user.username:
+        if user is not None and key in ("sub", "createdBy") and value == user.username:
             return "<user>"
         if _TIME.fullmatch(value):
             return "<time>"

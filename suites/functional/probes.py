@@ -14,8 +14,8 @@ from suites.product import literal
 class Probing:
     """Clients that the probes use, and one entity to look at."""
 
-    def __init__(self, node: Node, analyst: Client, admin: Client, operator: Client) -> None:
-        self.node, self.analyst, self.admin, self.operator = node, analyst, admin, operator
+    def __init__(self, node: Node, viewer: Client, analyst: Client, admin: Client, operator: Client) -> None:
+        self.node, self.viewer, self.analyst, self.admin, self.operator = node, viewer, analyst, admin, operator
         self.mark = f"probe-{uuid.uuid4().hex}"
         made = document(analyst.graphql(f"mutation {{ createEntity(input: {{kind: {literal(self.mark)}}}) {{ id }} }}"))
         self.entity: str = made["data"]["createEntity"]["id"]
@@ -56,8 +56,10 @@ def _graph(p: Probing) -> bool:
 
 
 def _policy(p: Probing) -> bool:
-    loaded = p.operator.admin("GET", "/v1/policy")
-    return loaded.status == 200 and int(document(loaded).get("revision", 0)) > 0
+    """A policy that decides: it lets a viewer read and not write."""
+    write = 'mutation { createEntity(input: {kind: "policy-probe"}) { id } }'
+    reads = p.viewer.graphql("{ entities(limit: 1) { id } }")
+    return reads.error_code is None and p.viewer.graphql(write).error_code == "FORBIDDEN"
 
 
 def _inference(p: Probing) -> bool:

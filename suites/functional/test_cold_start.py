@@ -30,7 +30,7 @@ def test_cold_start_after_power_loss(deployment: Deployment, evidence: Evidence,
         for service in node.services:
             node.start(service)
         took_s = node.wait_ready(limit_s)
-        again = signed_in(node)
+        again = signed_in(node, "analyst")
         lost = [identifier for identifier in kept if entity(again, identifier) is None]
         problems, done = mini(again)
     evidence.expected = f"ready within {limit_s:g} s, 5 of 5 entities, corpus passes"

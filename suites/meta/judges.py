@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from environments.contract import Vacuous
+from environments.contract import SuiteError, Vacuous
 
 SUITES = Path(__file__).parent.parent
 Judge = Callable[..., Any]
 
 
-def judge_modules() -> list[str]:
+def modules_with_judges() -> list[str]:
     """Names of the modules whose source defines a judge, without importing the others."""
     found = []
     for path in sorted(SUITES.rglob("*.py")):
@@ -33,7 +33,7 @@ def judge_modules() -> list[str]:
 def judges() -> dict[str, Judge]:
     """`suite.module.judge_name` -> function."""
     found: dict[str, Judge] = {}
-    for name in judge_modules():
+    for name in modules_with_judges():
         module = importlib.import_module(name)
         for member, function in inspect.getmembers(module, inspect.isfunction):
             if member.startswith("judge_") and function.__module__ == name:
@@ -86,6 +86,8 @@ def on_nothing(judge: Judge) -> str:
         result = judge(**arguments)
     except Vacuous:
         return "vacuous"
+    except SuiteError:  # an oracle that did not prove itself: `error`, which is as red
+        return "refuses to judge"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return f"answers {result!r}"

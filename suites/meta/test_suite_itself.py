@@ -50,7 +50,7 @@ def test_every_judge_is_vacuous_on_nothing(deployment: Deployment, evidence: Evi
         vacuous("no judge was found")
     said = {name: on_nothing(judge) for name, judge in found.items()}
     evidence.add("judges", said)
-    problems = [f"{name}: {answer}" for name, answer in said.items() if answer != "vacuous"]
+    problems = [f"{name}: {answer}" for name, answer in said.items() if answer not in {"vacuous", "refuses to judge"}]
     conclude(evidence, problems, "vacuous", f"{len(found)} judges, all vacuous")
 
 

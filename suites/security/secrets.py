@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +17,6 @@ PATTERNS: Mapping[str, re.Pattern[bytes]] = {
     "AWS key id": re.compile(rb"\bAKIA[0-9A-Z]{16}\b"),
     "GitHub token": re.compile(rb"\bgh[pousr]_[0-9A-Za-z]{30,}"),
     "Slack token": re.compile(rb"\bxox[abprs]-[0-9A-Za-z-]{10,}"),
-    "bearer token": re.compile(rb"\beyJ[\w-]{10,}\.eyJ[\w-]{20,}\.[\w-]{40,}"),
     "literal secret": re.compile(
         rb"""(?i)["']?(?:password|passwd|secret|hmac_?key|api_?key|jwt_secret)["']?\s*[:=]\s*["']?"""
         rb"""(?:admin|password|changeme|change_me|secret|letmein|default|postgres|neo4j|companyos|minioadmin|"""
@@ -24,9 +25,21 @@ PATTERNS: Mapping[str, re.Pattern[bytes]] = {
 }
 
 
+# Only tokens of sessions are secrets: licences, bundles and policies are signed documents too.
+_JWS = re.compile(rb"\b(eyJ[\w-]{10,})\.eyJ[\w-]{20,}\.[\w-]{40,}")
+
+
+def _session_token(header: bytes) -> bool:
+    try:
+        return b"jwt" in base64.urlsafe_b64decode(header + b"=" * (-len(header) % 4)).lower()
+    except binascii.Error:
+        return False
+
+
 def findings(content: bytes, known: Mapping[str, str] | None = None) -> list[str]:
     """Names of what `content` gives away. known: label -> secret value that must not be in clear."""
     found = [name for name, pattern in PATTERNS.items() if pattern.search(content)]
+    found += ["session token"] if any(_session_token(match[1]) for match in _JWS.finditer(content)) else []
     return found + [label for label, value in (known or {}).items() if len(value) >= 8 and value.encode() in content]
 
 

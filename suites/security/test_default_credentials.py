@@ -115,8 +115,7 @@ def test_files_give_no_secret_away(deployment: Deployment, evidence: Evidence) -
 
 
 def _allowed(path: Path, found: list[str]) -> list[str]:
-    """A file that only its owner can read may hold keys of this installation alone, never a literal secret."""
-    if path.stat().st_mode & 0o077:
+    """A file that only its owner reads may hold secrets of this installation, but neither a literal nor a token."""
+    if path.stat().st_mode & 0o077 or path.suffix == ".log":
         return found
-    per_installation = {"private key", "private JWK"}
-    return [f for f in found if f not in per_installation and not f.startswith("password of")]
+    return [f for f in found if f in {"literal secret", "session token", "token of a session"}]
