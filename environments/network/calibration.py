@@ -3,6 +3,7 @@
 Both ends are sockets of this process, opened in the two namespaces, so one clock stamps both: the one-way delay of each
 direction is measured by itself, and a round trip is the sum of two. Arrival is stamped by the kernel. All directions
 are measured at once: spaced probes (delay), then a train (rate), then small packets (loss, where some is asked).
+A direction that is off is measured again, twice at most: a busy machine is off now and then, a wrong link each time.
 Rows: `delay_s` and `rate_bps` and `loss` per direction (`a>b`), `rtt_s` per link (`a--b`).
 """
 
@@ -32,6 +33,7 @@ _SMALL = _MARK.size  # payload of probes and loss packets, bytes
 _PROBES, _PROBING_S, _SPACING_S = 20, 0.4, 0.004
 _TRAIN_S, _TRAIN_PACKETS, _TRAIN_LEAST = 0.25, 400, 8
 _LOSS_S, _LOSS_PACKETS = 0.5, 2000
+_LOSS_PER_S = 10_000  # so that an ordinary user's receive buffer, 200 kB, holds what has not been read yet
 _GRACE_S = 0.05
 _ROUNDS = 3
 _SO_TIMESTAMPNS = 35
@@ -86,7 +88,7 @@ class Direction:
                 within_s = max(0.0, min(_LOSS_S, 0.8 * state.queue_s))
                 count = max(5, min(count, int(within_s / self.wire_s(_SMALL + HEADERS))))
             for number in range(count):
-                yield at_s + backlog_s, _LOSS, number, _SMALL
+                yield at_s + backlog_s + number / _LOSS_PER_S, _LOSS, number, _SMALL
 
     @property
     def last_arrival_s(self) -> float:
@@ -124,14 +126,14 @@ class Direction:
         arrivals = sorted((sequence, at) for (kind, sequence), at in self.received.items() if kind == _TRAIN)
         if len(arrivals) < 3:
             return row(self.name, "rate_bps", asked, 0.0, RATE_TOLERANCE * asked, len(arrivals), least=3)
-        (first, began), (last, ended) = arrivals[0], arrivals[-1]
-        # a packet lost on the way has used its time on the wire; one that the queue refused has not
-        passed = last - first if self.state.loss else len(arrivals) - 1
-        took_s = max(ended - began, 1e-9)
-        tolerance = max(RATE_TOLERANCE, (RATE_FLOOR_S + 2 * self.state.jitter_s) / took_s) * asked
-        return row(
-            self.name, "rate_bps", asked, passed * self.train_size * 8 / took_s, tolerance, len(arrivals), least=3
-        )
+        if not self.state.loss:  # a packet lost on the way has used its time on the wire; one the queue refused has not
+            arrivals = [(place, at) for place, (_, at) in enumerate(arrivals)]
+        half = len(arrivals) // 2  # the median over pairs half a train apart: a stall of this process moves few of them
+        pairs = list(zip(arrivals, arrivals[half:], strict=False))
+        took_s = max(1e-9, statistics.median((late[1] - early[1]) / (late[0] - early[0]) for early, late in pairs))
+        span_s = took_s * (pairs[0][1][0] - pairs[0][0][0])
+        tolerance = max(RATE_TOLERANCE, (RATE_FLOOR_S + 2 * self.state.jitter_s) / span_s) * asked
+        return row(self.name, "rate_bps", asked, self.train_size * 8 / took_s, tolerance, len(arrivals), least=3)
 
     def _loss(self) -> Calibration:
         kind = _LOSS if self.state.loss else _PROBE
@@ -169,11 +171,10 @@ def calibrate(sites: Mapping[str, Site], links: Sequence[Mapping[str, Any]]) -> 
     sockets = {name: _open(sites[name]) for name in {end for d in directions for end in (d.source, d.target)}}
     try:
         todo = directions
-        for number in range(_ROUNDS):  # again where losses have left too few probes
-            _measure(number, todo, sockets)
-            todo = [d for d in todo if d.state.loss < 1 and len(d.delays()) < 3]
-            if not todo:
-                break
+        for number in range(_ROUNDS):
+            if todo:
+                _measure(number, todo, sockets)
+                todo = [d for d in todo if not all(each.ok for each in d.rows())]
     finally:
         for each in sockets.values():
             each.close()
@@ -208,7 +209,7 @@ def _measure(number: int, directions: Sequence[Direction], sockets: Mapping[str,
         sockets[direction.source].sendto(payload, sockets[direction.target].getsockname())
         since_read += 1
         if since_read >= 64:
-            since_read = 0
+            since_read = 0  # the receivers' buffers must not fill while there is much to send
             _receive(sockets, by_number, mark, 0.0, at_least_once=True)
     ends_s = max(d.last_arrival_s for d in directions) + _GRACE_S
     while time.time() < ends_s and any(len(d.received) < len(d.sent) for d in directions):

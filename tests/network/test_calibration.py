@@ -1,0 +1,84 @@
+"""Calibration: passes on a true router, fails on a false one, and canaries fail on a deaf sentinel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from environments.contract.deployment import Calibration, LinkState
+from environments.network import Network, SitePlan
+from environments.network.defects import DEFECTS
+
+Start = Callable[..., Network]
+SLOW = LinkState(delay_s=0.05, rate_bps=2e6)
+LOSSY = LinkState(delay_s=0.02, loss=0.1, burst=3)
+
+
+def wrong(rows: list[Calibration]) -> set[str]:
+    return {row.measure for row in rows if not row.ok}
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        LinkState(),
+        LinkState(delay_s=0.05),
+        LinkState(delay_s=0.02, jitter_s=0.01),
+        SLOW,
+        LOSSY,
+        LinkState(delay_s=0.275, jitter_s=0.015, rate_bps=2e6, loss=0.005, burst=4),
+        LinkState(delay_s=0.5, rate_bps=16_000, queue_s=2),
+        LinkState(delay_s=0.02, rate_bps=50e6),
+        LinkState(loss=0.2, burst=20, delay_s=0.1, rate_bps=250_000),
+        LinkState(loss=1.0),
+    ],
+    ids=lambda state: f"{state.delay_s}s-{state.rate_bps}-{state.loss}",
+)
+def test_a_link_does_what_was_asked(start: Start, state: LinkState) -> None:
+    network = start({("edge-1", "core"): state})
+    rows = network.calibrate()
+    assert rows
+    assert not wrong(rows), [row for row in rows if not row.ok]
+    assert network.links.counters("edge-1", "core").offered == 0  # a run begins afresh
+
+
+def test_every_link_is_measured_in_little_time(start: Start) -> None:
+    plans = [SitePlan(f"site-{index}", index) for index in range(4)]
+    links = {(f"site-{index}", "site-0"): LinkState(delay_s=0.1 * index, rate_bps=2e6) for index in (1, 2, 3)}
+    network = start(links, plans)
+    began = time.monotonic()
+    rows = network.calibrate()
+    assert time.monotonic() - began < 1.5
+    assert not wrong(rows), [row for row in rows if not row.ok]
+    assert {row.link for row in rows if row.measure == "rtt_s"} == set(network.links.names())
+    assert {row.link for row in rows if row.measure == "rate_bps"} == {
+        f"{a}>{b}" for pair in links for a, b in (pair, pair[::-1])
+    }
+
+
+def test_a_link_that_is_down_is_not_measured(start: Start) -> None:
+    assert start({("edge-1", "core"): LinkState(up=False)}).calibrate() == []
+
+
+KILLED_BY_CALIBRATION = {"router_adds_no_delay": {"delay_s", "rtt_s"}, "router_never_drops": {"loss"}}
+KILLED_BY_CANARIES = {
+    "sentinel_is_deaf": {"tcp4", "tcp6", "udp443", "udp123", "dns", "icmp", "raw"},
+    "sentinel_ignores_ipv6": {"tcp6"},
+}
+
+
+def test_every_defect_has_a_test() -> None:
+    assert DEFECTS.keys() == KILLED_BY_CALIBRATION.keys() | KILLED_BY_CANARIES.keys()
+
+
+@pytest.mark.parametrize("defect", KILLED_BY_CALIBRATION)
+def test_calibration_finds(start: Start, defect: str) -> None:
+    network = start({("edge-1", "core"): LOSSY}, defects=[defect])
+    assert wrong(network.calibrate()) >= KILLED_BY_CALIBRATION[defect]
+
+
+@pytest.mark.parametrize("defect", KILLED_BY_CANARIES)
+def test_canaries_find(start: Start, defect: str) -> None:
+    seen = start(defects=[defect]).egress.plant("edge-1")
+    assert {kind for kind, found in seen.items() if not found} == KILLED_BY_CANARIES[defect]
