@@ -125,8 +125,8 @@ def check_members(fd: int, manifest: Manifest, members: list[tarstream.Member]) 
     """The archive holds exactly what the manifest lists: names, types, sizes, digests."""
     seen: set[str] = set()
     for member in members:
-        bundle_manifest.check_path(member.path)
         check_kind(member)
+        bundle_manifest.check_path(member.path)
         if member.path in seen:
             raise refuse("MEMBER_DUPLICATE", "the same member twice")
         seen.add(member.path)

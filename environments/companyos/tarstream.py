@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 BLOCK = 512
+RECORD = 20 * BLOCK  # what writers pad to
 MAX_MEMBERS = 10_000
 MAX_EXTENSION_BYTES = 64 * 1024
 FILE, HARDLINK, SYMLINK, OTHER = "file", "hardlink", "symlink", "other"
@@ -90,8 +91,8 @@ def _read(fd: int, position: int, size: int, total: int) -> bytes:
 
 
 def _check_end(fd: int, position: int, total: int) -> None:
-    """Two zero blocks end a tar; only zeros may follow (writers pad to their record size)."""
-    if total - position < 2 * BLOCK or total % BLOCK:
+    """Two zero blocks end a tar, or zeros up to a whole record: a file cut anywhere, in its padding too, is noticed."""
+    if total - position < 2 * BLOCK or (total - position != 2 * BLOCK and total % RECORD):
         raise TarError("truncated at the end")
     while position < total:
         data = os.pread(fd, min(1 << 20, total - position), position)

@@ -92,7 +92,7 @@ def enrol(vendor: Vendor, data_dir: Path, node_id: str) -> None:
     files.write_atomic(path, json.dumps({"jwk": own.as_dict(private=True), "certificate": certificate}).encode())
 
 
-def licence_claims(mode: str, customer: str, instance: str, **changes: Any) -> dict[str, Any]:
+def licence_claims(mode: str, customer: str, instance: str, /, **changes: Any) -> dict[str, Any]:
     """See VendorAuthority.licence_claims. Times in seconds since the epoch."""
     now = int(time.time())
     claims: dict[str, Any] = {
