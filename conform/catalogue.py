@@ -209,10 +209,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Known: {shown}{' and more' if len(choices) > 12 else ''}."
 
 
-def unknown(kind: str, names: Sequence[str], known: Iterable[str]) -> str | None:
+def unknown(kind: str, names: Sequence[str], known: Iterable[str], what: str = "") -> str | None:
     """The error line for the first name that is not known; None if all are."""
     choices = list(known)
     for name in names:
         if name not in choices:
-            return f"--{kind}: there is no {kind} {name!r}. {nearest(name, choices)}"
+            return f"--{kind}: there is no {what or kind} {name!r}. {nearest(name, choices)}"
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,34 +53,6 @@ def bound_to(marker: pytest.Mark | None) -> Bound | None:
     if marker is None:
         return None
     return Bound(marker.args[0], tuple(marker.kwargs.get("needs", ())), tuple(marker.kwargs.get("only", ())))
-
-
-class Fixtures:
-    """The fixtures of checks. A namespace of its own, so that the tests of the suite itself do not see them."""
-
-    @pytest.fixture(scope="session")
-    def profile_id(self, request: pytest.FixtureRequest) -> str:
-        return str(request.param)
-
-    @pytest.fixture(scope="session")
-    def deployment_holder(self, profile_id: str, request: pytest.FixtureRequest) -> Iterator[Holder]:
-        checking: Checking = request.config.pluginmanager.get_plugin("conform-checking")  # type: ignore[assignment]
-        holder = checking.holder(profile_id)
-        try:
-            yield holder
-        finally:
-            holder.close()
-
-    @pytest.fixture
-    def deployment(self, deployment_holder: Holder) -> Deployment:
-        """The deployment of the profile, ready and healed."""
-        return deployment_holder.get()
-
-    @pytest.fixture
-    def evidence(self, request: pytest.FixtureRequest) -> Evidence:
-        """What the check observed; it goes to the journal with the verdict."""
-        running = request.node.stash.get(RUNNING, None)
-        return running.evidence if running is not None else Evidence()
 
 
 class Checking:

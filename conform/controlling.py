@@ -39,6 +39,12 @@ class Controller:
         if distributed and len(settings.profiles) > 1 and config.option.dist == "load":
             config.option.dist = "loadgroup"  # a worker holds one deployment at a time
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """A worker parses the command line again; what was left open there it gets from here."""
+        settled = {name: getattr(self._config.option, name) for name in ("run_id", "run_dir", "seed")}
+        node.workerinput["conform"] = {**settled, "loadgroup": self._config.option.dist == "loadgroup"}
+
     # -- the header, as soon as it is known which checks run
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:

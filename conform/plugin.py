@@ -20,10 +20,13 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     if not _concerned(config) or config.option.help or (config.option.collectonly and config.option.numprocesses):
         return
-    from conform.checking import Checking, Fixtures
+    from conform import fixtures
+    from conform.checking import Checking
     from conform.controlling import Controller
 
     worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        vars(config.option).update(worker["conform"])  # what the controller settled: see Controller
     try:
         settings = options.settle(config.option, config.invocation_params.dir)
     except options.BadArguments as error:
@@ -32,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.option.continue_on_collection_errors = True  # the ids of a broken module become errors, the others run
     if not distributed:
         name = worker["workerid"] if worker is not None else "main"
-        config.pluginmanager.register(Fixtures(), "conform-fixtures")
+        config.pluginmanager.register(fixtures, "conform-fixtures")
         config.pluginmanager.register(Checking(settings, name), "conform-checking")
     if worker is None:  # registered last, so that it ends last: the parts are closed when it merges them
         config.pluginmanager.register(Controller(settings, config, distributed), "conform-controller")

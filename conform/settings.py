@@ -98,7 +98,7 @@ def settle(option: Any, here: Path) -> Settings:
         entries = catalogue.catalogue()
     except catalogue.CatalogueError as error:
         raise BadArguments(str(error)) from None
-    refuse(catalogue.unknown("only", option.only, entries))
+    refuse(catalogue.unknown("only", option.only, entries, "requirement"))
     refuse(catalogue.unknown("suite", option.suite, catalogue.suites(entries.values())))
     refuse(catalogue.unknown("driver", [option.driver], DRIVERS))
     service, network = split_defects(option.defect)
@@ -133,7 +133,7 @@ def load_profile(name: str, link: str | None = None) -> Profile:
         profile = profiles.load(name)
         if link is None:
             return profile
-        refuse(catalogue.unknown("link", [link], presets()))
+        refuse(catalogue.unknown("link", [link], presets(), "link preset"))
         forward, back = preset(link, "--link")
     except ProfileError as error:
         raise BadArguments(str(error)) from None
