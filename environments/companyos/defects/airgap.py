@@ -168,8 +168,7 @@ def extracts_before_verifying(services: Services) -> None:
 
     def replaced(services: Services, fd: int) -> bundle.Checked:
         with contextlib.suppress(tarfile.TarError, OSError), os.fdopen(os.dup(fd), "rb") as file:
-            with tarfile.open(fileobj=file) as archive:
-                archive.extractall(bundle.releases(services) / "incoming", filter="data")
+            tarfile.open(fileobj=file).extractall(bundle.releases(services) / "incoming", filter="data")
         return verify(services, fd)
 
     bundle.verify = replaced
@@ -313,7 +312,7 @@ def refuses_every_link(services: Services) -> None:
     def replaced(member: tarstream.Member) -> None:
         check(member)
         if member.kind == tarstream.SYMLINK:
-            raise bundle.refuse("MEMBER_TYPE", "a link")
+            raise bundle_manifest.refuse("MEMBER_TYPE", "a link")
 
     bundle.check_kind = replaced
 

@@ -15,6 +15,7 @@ from environments.companyos.storage.sql import SqlTx
 
 EDGE: dict[str, Any] = {"modes": ("D",), "roles": ("edge",)}
 PARENT: dict[str, Any] = {"modes": ("A", "Ca", "D"), "roles": ("data",)}
+TX: Any = SqlTx  # its methods are replaced here
 FLUSH_S = 1.5
 
 
@@ -66,7 +67,7 @@ def in_memory_outbox(services: Services) -> None:
         last[0] += 1
         waiting.append({**op, "seq": last[0], "tenant": tx.tenant})
 
-    SqlTx.write_outbox = write  # type: ignore[method-assign]
+    TX.write_outbox = write
     store.outbox_after = lambda seq, limit=100: [op for op in waiting if op["seq"] > seq][:limit]
     store.backlog = lambda: sum(op["seq"] > store.acked_seq() for op in waiting)
 
@@ -77,8 +78,8 @@ def forgets_when_sent(services: Services) -> None:
     send = sync.send
 
     def replaced(services: Services, data: Any, identity: Any, body: bytes) -> int:
-        _, ops = sync.next_batch(services)
-        services.store.ack_outbox(ops[-1]["seq"])
+        _, through_seq, _ = sync.next_batch(services)
+        services.store.ack_outbox(through_seq)
         return send(services, data, identity, body)
 
     sync.send = replaced
@@ -93,7 +94,7 @@ def deletes_stay_local(services: Services) -> None:
         if not op["kind"].endswith(".delete"):
             write(tx, op)
 
-    SqlTx.write_outbox = replaced  # type: ignore[method-assign]
+    TX.write_outbox = replaced
 
 
 @defect(kills=("SYN-02",), **PARENT)
@@ -109,7 +110,7 @@ def buffer_reused(services: Services) -> None:
     put = syncing.put_entity
     before: dict[str, Any] = {}
 
-    def replaced(tx: SqlTx, doc: dict[str, Any]) -> bool:
+    def replaced(tx: SqlTx, doc: dict[str, Any]) -> str | None:
         mixed = {**doc, "props": {**doc["props"], "value": before.get("value", doc["props"].get("value"))}}
         before.update(doc["props"])
         return put(tx, mixed)
@@ -153,7 +154,7 @@ def nulls_lost_on_merge(services: Services) -> None:
     """Fields that are null are taken for absent, and dropped."""
     put = syncing.put_entity
 
-    def replaced(tx: SqlTx, doc: dict[str, Any]) -> bool:
+    def replaced(tx: SqlTx, doc: dict[str, Any]) -> str | None:
         return put(tx, {**doc, "props": {k: v for k, v in doc["props"].items() if v is not None}})
 
     syncing.put_entity = replaced
@@ -175,8 +176,8 @@ def drains_on_next_write_only(services: Services) -> None:
         written.set()
         write(tx, op)
 
-    SqlTx.write_outbox = noted  # type: ignore[method-assign]
-    sync.next_batch = lambda services: batch(services) if written.is_set() else (1, [])
+    TX.write_outbox = noted
+    sync.next_batch = lambda services: batch(services) if written.is_set() else (1, 0, [])
 
 
 @defect(kills=("SYN-07",), **EDGE)
