@@ -9,9 +9,8 @@ from suites.exchange import conclude, healed_after
 from suites.sync.judges import acknowledged, judge_converged, judge_duplicates, judge_lost, judge_phantoms
 from suites.sync.workload import Edge
 
-DRAIN_S = (
-    12.0  # backlogs here are some ten operations, less than a second of any link: the rest is for retries that back off
-)
+# Backlogs here are some ten operations, less than a second of any link; the rest is for retries that back off.
+DRAIN_S = 20.0
 NEEDS = (Capability.PACKET_LINKS, Capability.PROCESS_CONTROL)
 
 
@@ -75,7 +74,7 @@ def test_both_ends_converge(deployment: Deployment, evidence: Evidence) -> None:
             for key in keys:
                 edge.update(key)
             edge.relate(keys[0], keys[1])
-            edge.create(blob="x" * 4000)
+            edge.create(blob="x" * 4000, **props)
             edge.heal()
         edge.cut()
         gone = edge.delete(keys.pop())

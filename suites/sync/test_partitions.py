@@ -9,7 +9,7 @@ from suites.exchange import conclude, healed_after
 from suites.sync.judges import judge_lost, judge_resumed
 from suites.sync.workload import Edge, wait_until
 
-RESUME_S = 10.0  # from the heal to the last write at the parent: a few retries that back off, of seconds each
+RESUME_S = 15.0  # from the heal to the last write at the parent: a few retries that back off, of seconds each
 HELD_S = 1.2  # long enough for a batch to be on its way, time out once and be tried again
 WRITES = 4
 

@@ -167,8 +167,8 @@ def extracts_before_verifying(services: Services) -> None:
     verify = bundle.verify
 
     def replaced(services: Services, fd: int) -> bundle.Checked:
-        with contextlib.suppress(tarfile.TarError, OSError), os.fdopen(os.dup(fd), "rb") as file:
-            tarfile.open(fileobj=file).extractall(bundle.releases(services) / "incoming", filter="data")
+        with contextlib.suppress(tarfile.TarError, OSError), tarfile.open(f"/proc/self/fd/{fd}") as archive:
+            archive.extractall(bundle.releases(services) / "incoming", filter="data")
         return verify(services, fd)
 
     bundle.verify = replaced
