@@ -16,7 +16,7 @@ import pytest
 import profiles
 from environments import clean, provision
 from environments.drivers.local import provision as local
-from environments.drivers.local.node import NotReady
+from environments.drivers.local.node import LocalNode, NotReady
 from environments.drivers.local.running import labelled_processes, running
 
 OWNER = """
@@ -64,16 +64,14 @@ def test_kill_minus_nine_of_the_owner_leaves_no_process_and_clean_removes_its_fo
 def test_a_service_that_never_gets_ready_is_named_and_all_is_torn_down(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = local._config
+    real = LocalNode.start
 
-    def with_a_taken_port(name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        config = real(name, *args, **kwargs)
-        config["ports"] = {**config["ports"], "data": config["ports"]["control"]}
-        return config
+    def without_a_port(node: LocalNode, service: str, **options: Any) -> None:
+        real(node, service, **({"config": {"ports": {}}} if service == "data" else options))
 
-    monkeypatch.setattr(local, "_config", with_a_taken_port)
+    monkeypatch.setattr(LocalNode, "start", without_a_port)
     run_id = f"test-{os.getpid()}-stuck"
-    with pytest.raises(NotReady, match=r"(data|control) ended while starting(.|\n)*[Aa]ddress already in use"):
+    with pytest.raises(NotReady, match=r"saas: data ended while starting(.|\n)*KeyError: 'data'"):
         provision(profiles.load("saas"), run_id=run_id)
     assert not list((local.ROOT / run_id).glob("*/*"))
     assert run_id not in labelled_processes()

@@ -215,14 +215,12 @@ class LocalNode:
         detail = "no answer"
         while waiting:
             service = waiting[0]
+            if not self.alive(service) and service not in self._expected_down:
+                raise NotReady(f"{self.name}: {service} ended while starting. Last log lines:\n{self._tail(service)}")
             detail = self._probe(service)
             if detail == "":
                 waiting.pop(0)
                 continue
-            if not self.alive(service) and service not in self._expected_down:
-                raise NotReady(
-                    f"{self.name}: {service} ended while starting. Last lines of its log:\n{self._tail(service)}"
-                )
             if time.monotonic() - started > deadline_s:
                 raise TimeoutError(
                     f"{self.name}: {service} was not ready after {deadline_s:g} s ({detail}). "
