@@ -30,9 +30,10 @@ Z99 = 2.576
 _PROBE, _TRAIN, _LOSS = 0, 1, 2
 _MARK = struct.Struct("!IHBI")  # calibration, direction, kind, sequence
 _SMALL = _MARK.size  # payload of probes and loss packets, bytes
-_PROBES, _PROBING_S, _SPACING_S = 20, 0.4, 0.004
-_TRAIN_S, _TRAIN_PACKETS, _TRAIN_LEAST = 0.25, 400, 8
-_LOSS_S, _LOSS_PACKETS = 0.5, 2000
+_PROBES, _PROBING_S, _SPACING_S = 20, 0.3, 0.004
+_TRAIN_S, _TRAIN_PACKETS, _TRAIN_LEAST = 0.2, 400, 8
+_LOSS_S, _LOSS_PACKETS, _LOSS_MOST = 0.7, 2000, 5000
+_NO_LOSS_CHANCE = 0.005  # enough packets that a true link shows no loss at all this seldom
 _LOSS_PER_S = 10_000  # so that an ordinary user's receive buffer, 200 kB, holds what has not been read yet
 _GRACE_S = 0.05
 _ROUNDS = 3
@@ -83,7 +84,8 @@ class Direction:
                 yield at_s, _TRAIN, number, self.train_size - HEADERS
             backlog_s = count * self.wire_s(self.train_size)
         if state.loss:
-            count = _LOSS_PACKETS
+            entering, _ = gilbert_elliott(state.loss, state.burst)
+            count = max(_LOSS_PACKETS, min(_LOSS_MOST, math.ceil(-math.log(_NO_LOSS_CHANCE) / entering)))
             if state.rate_bps:
                 within_s = max(0.0, min(_LOSS_S, 0.8 * state.queue_s))
                 count = max(5, min(count, int(within_s / self.wire_s(_SMALL + HEADERS))))
@@ -132,7 +134,7 @@ class Direction:
         pairs = list(zip(arrivals, arrivals[half:], strict=False))
         took_s = max(1e-9, statistics.median((late[1] - early[1]) / (late[0] - early[0]) for early, late in pairs))
         span_s = took_s * (pairs[0][1][0] - pairs[0][0][0])
-        tolerance = max(RATE_TOLERANCE, (RATE_FLOOR_S + 2 * self.state.jitter_s) / span_s) * asked
+        tolerance = max(RATE_TOLERANCE, (RATE_FLOOR_S + self.state.jitter_s) / span_s) * asked
         return row(self.name, "rate_bps", asked, self.train_size * 8 / took_s, tolerance, len(arrivals), least=3)
 
     def _loss(self) -> Calibration:
@@ -146,6 +148,8 @@ class Direction:
         tolerance = 0.0
         if 0 < loss < 1:
             tolerance = Z99 * math.sqrt(loss * (1 - loss) * inflated / max(1, sent)) + 1 / max(1, sent)
+        if not lost and (1 - p) ** sent < 2 * _NO_LOSS_CHANCE:  # bursts are rare events: the tolerance may span zero
+            tolerance = min(tolerance, loss / 2)
         return row(self.name, "loss", loss, lost / max(1, sent), tolerance, sent, least=5)
 
 

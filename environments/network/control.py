@@ -8,6 +8,7 @@
 {"command": "mode", "answer": "drop" | "reject" | "answer"}    {"command": "phase", "phase": "install"}
 {"command": "play", "name": "storm.yaml", "events": [{"at_s": 1.5, "a": ..., "b": ..., "cut": true}]}
     {"command": "stop-play"}
+    {"command": "capture", "file": "links.pcap"}      without file: end it
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from environments.network.capture import Capture
 from environments.network.links import Direction
 from environments.network.sentinel import CANARY, MODES
 
@@ -68,6 +70,7 @@ class Control:
             "planting": self._planting,
             "timeline": lambda _: {"rows": _rows(router.workdir / "links.jsonl")},
             "reset": self._reset,
+            "capture": self._capture,
             "play": self._play,
             "stop-play": self._stop_play,
         }
@@ -201,6 +204,19 @@ class Control:
     def _planting(self, request: Document) -> Document:
         self._router.sentinel.planting = str(request.get("site") or "")
         return {}
+
+    def _capture(self, request: Document) -> Document:
+        """Begin a capture into a file of the deployment's folder, or end the one that runs; how many packets it has."""
+        running = self._router.capture
+        if running:
+            running.close()
+            self._router.capture = None
+        name = str(request.get("file") or "")
+        if name:
+            if Path(name).name != name:
+                raise Refused(f"file must be a plain file name, not {name!r}")
+            self._router.capture = Capture(self._router.workdir / name)
+        return {"packets": running.packets if running else 0, "truncated": bool(running and running.truncated)}
 
     # schedule
 

@@ -247,6 +247,10 @@ class Network:
         """Drop the events still to come; how many."""
         return int(self.ask("stop-play")["left"])
 
+    def capture(self, name: str | None) -> int:
+        """Begin a pcap in <workdir>/name of all that sites send, or end it (None); packets in the one that ended."""
+        return int(self.ask("capture", file=name)["packets"])
+
     def start_answerer(self) -> None:
         """The namespace in which a server accepts any connection to any address; once, 0.2 s."""
         if self._answerer:

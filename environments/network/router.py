@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from environments.network import addresses, defects
+from environments.network.capture import Capture
 from environments.network.control import Control
 from environments.network.links import Direction, State
 from environments.network.sentinel import Sentinel, site_hosts
@@ -59,12 +60,15 @@ class Router:
             self.workdir / "egress.jsonl", allow=config["allow"], hosts=site_hosts(config["sites"])
         )
         self.answerer: Answerer | None = None
+        self.capture: Capture | None = None
         self._travelling: list[tuple[float, int, Direction, int, bytes]] = []
         self._sequence = 0
         self.control = Control(self)
 
     def forward(self, port: Port, packet: bytes) -> None:
         """Take one packet that a site has sent."""
+        if self.capture:
+            self.capture.add(packet)
         target = self.by_address.get(packet[24:40] if packet[0] >= 0x60 else packet[16:20])
         if target is None:
             self._leave(port, packet)

@@ -114,10 +114,15 @@ class Site:
     def _receive(self) -> tuple[dict[str, Any], list[int]]:
         try:
             message, fds, _, _ = socket.recv_fds(self._channel, _MESSAGE_LIMIT, 4)
-        except OSError as error:
-            raise SuiteError(f"the agent of site {self.name} does not answer: {error}") from error
+        except TimeoutError as error:
+            raise SuiteError(f"the agent of site {self.name} has not answered for {_ANSWER_S:g} s") from error
+        except ConnectionError:
+            message, fds = b"", []
         if not message:
-            raise SuiteError(f"the agent of site {self.name} is gone (exit code {self.process.poll()})")
+            end_process(self.process, 1.0)
+            code = self.process.returncode
+            how = f"killed by {signals.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            raise SuiteError(f"the agent of site {self.name} is gone ({how}); its error is on standard error")
         return json.loads(message), list(fds)
 
     def _ask(self, operation: str, fds: Sequence[int] = (), **request: Any) -> tuple[dict[str, Any], list[int]]:

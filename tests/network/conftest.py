@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from environments.contract.deployment import LinkState
 from environments.network import NamespacesUnavailable, Network, SitePlan, probe
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from environments.contract.deployment import Calibration, LinkState
 from environments.network import Network, SitePlan
 from environments.network.defects import DEFECTS
@@ -28,6 +29,7 @@ def wrong(rows: list[Calibration]) -> set[str]:
         SLOW,
         LOSSY,
         LinkState(delay_s=0.275, jitter_s=0.015, rate_bps=2e6, loss=0.005, burst=4),
+        LinkState(delay_s=0.06, jitter_s=0.01, rate_bps=2e6, loss=0.01, burst=3),
         LinkState(delay_s=0.5, rate_bps=16_000, queue_s=2),
         LinkState(delay_s=0.02, rate_bps=50e6),
         LinkState(loss=0.2, burst=20, delay_s=0.1, rate_bps=250_000),
@@ -76,6 +78,18 @@ def test_every_defect_has_a_test() -> None:
 def test_calibration_finds(start: Start, defect: str) -> None:
     network = start({("edge-1", "core"): LOSSY}, defects=[defect])
     assert wrong(network.calibrate()) >= KILLED_BY_CALIBRATION[defect]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        LinkState(delay_s=0.06, jitter_s=0.01, rate_bps=2e6, loss=0.01, burst=3),
+        LinkState(delay_s=0.29, jitter_s=0.015, rate_bps=2e6, loss=0.005, burst=4),
+    ],
+    ids=["dil-degraded", "geo-vsat"],
+)
+def test_calibration_finds_missing_loss_on_links_that_lose_little(start: Start, state: LinkState) -> None:
+    assert "loss" in wrong(start({("edge-1", "core"): state}, defects=["router_never_drops"]).calibrate())
 
 
 @pytest.mark.parametrize("defect", KILLED_BY_CANARIES)

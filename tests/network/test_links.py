@@ -6,10 +6,11 @@ import itertools
 import math
 
 import pytest
-from environments.contract.deployment import LinkState
-from environments.network.links import Direction, LossChain, State, gilbert_elliott, problem_with
 from hypothesis import given
 from hypothesis import strategies as st
+
+from environments.contract.deployment import LinkState
+from environments.network.links import Direction, LossChain, State, gilbert_elliott, problem_with
 
 LOSSES = st.floats(0.001, 0.6)
 BURSTS = st.floats(1, 20)

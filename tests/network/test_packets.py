@@ -8,11 +8,12 @@ import struct
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from environments.contract.deployment import EgressAttempt
 from environments.network import dns, packets
 from environments.network.sentinel import Attempt, Sentinel, classify
-from hypothesis import given
-from hypothesis import strategies as st
 
 V4 = (socket.inet_aton("10.77.2.1"), socket.inet_aton("198.51.100.9"))
 V6 = (socket.inet_pton(socket.AF_INET6, "fd77::2"), socket.inet_pton(socket.AF_INET6, "2001:db8:1::9"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from environments.network.schedules import ScheduleError, load
 
 LINKS = ["edge-1--core"]

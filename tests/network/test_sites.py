@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from environments.network import Network, SitePlan
 from environments.network.site import REPOSITORY, Site
 
@@ -42,7 +43,7 @@ def until(condition: Callable[[], bool], deadline_s: float = 5.0) -> bool:
 def test_a_process_has_its_environment_folder_and_log(start: Start, tmp_path: Path) -> None:
     site = start().site("core")
     log = tmp_path / "log"
-    code = "import os; print(os.getcwd(), sorted(os.environ), os.getsid(0) == os.getpid(), flush=True); raise SystemExit(3)"
+    code = "import os; print(os.getcwd(), sorted(os.environ), os.getsid(0) == os.getpid()); raise SystemExit(3)"
     pid = site.spawn([sys.executable, "-I", "-c", code], {"A": "b"}, tmp_path, log)
     assert site.wait(pid) == 3
     assert site.poll(pid) == 3
