@@ -94,8 +94,7 @@ class Checking:
             return
         if "profile_id" not in metafunc.fixturenames:
             metafunc.fixturenames.append("profile_id")
-        hosts = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in self.hosts(bound)]
-        metafunc.parametrize("profile_id", hosts, indirect=True, scope="session")
+        metafunc.parametrize("profile_id", self.hosts(bound), indirect=True, scope="session")
 
     def hosts(self, bound: Bound) -> list[str]:
         """The selected profiles that the check runs in; none if its id is not selected."""
@@ -212,7 +211,7 @@ class Checking:
             "verdict",
             requirement=running.requirement,
             profile=running.profile,
-            check=_check_id(item, running.profile),
+            check=item.nodeid,
             verdict=judged.verdict.value,
             reason=judged.reason,
             expected=evidence.expected or _sentence(item),
@@ -240,10 +239,6 @@ def _profile_of(item: pytest.Item) -> str | None:
     callspec = getattr(item, "callspec", None)
     value = callspec.params.get("profile_id") if callspec is not None else None
     return value if isinstance(value, str) else None
-
-
-def _check_id(item: pytest.Item, profile: str) -> str:
-    return item.nodeid.removesuffix(f"@{profile}")  # what xdist adds to keep a group together
 
 
 def _sentence(item: pytest.Item) -> str:

@@ -36,14 +36,20 @@ class Controller:
         self._broken: list[str] = []
         if (settings.run_dir / JOURNAL).exists() or (settings.run_dir / PARTS).exists():
             raise pytest.UsageError(f"--run-dir: {settings.run_dir} holds a run already. Name a new folder.")
-        if distributed and len(settings.profiles) > 1 and config.option.dist == "load":
-            config.option.dist = "loadgroup"  # a worker holds one deployment at a time
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """A worker parses the command line again; what was left open there it gets from here."""
         settled = {name: getattr(self._config.option, name) for name in ("run_id", "run_dir", "seed")}
-        node.workerinput["conform"] = {**settled, "loadgroup": self._config.option.dist == "loadgroup"}
+        node.workerinput["conform"] = settled
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
+        if len(self.settings.profiles) == 1 or config.option.dist != "load":
+            return None
+        from conform.scheduling import ByProfile
+
+        return ByProfile(config, log, [profile.id for profile in self.settings.profiles])
 
     # -- the header, as soon as it is known which checks run
 
@@ -132,16 +138,20 @@ class Controller:
         if self._broken or session.exitstatus == pytest.ExitCode.INTERNAL_ERROR:
             code = code or SUITE_ERROR
         session.exitstatus = code
+        self._tell()
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        write = terminalreporter.write_line
-        if self.problem:
-            write(self.problem)
-        if self.report is not None:
-            terminalreporter.section("CompanyOS conformance")
-            write(f"{self.report.outcome.value}: {self.report.reason}")
-            write(self.report.reach.sentence)
-            write(f"report: {self.settings.run_dir / 'report.html'}")
+    def _tell(self) -> None:
+        """The outcome, under pytest's own summary; `conform run` has no terminal reporter and shows more."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is None:
+            return
+        terminal.section("CompanyOS conformance")
+        if self.report is None:
+            terminal.write_line(self.problem)
+            return
+        terminal.write_line(f"{self.report.outcome.value}: {self.report.reason}")
+        terminal.write_line(self.report.reach.sentence)
+        terminal.write_line(f"report: {self.settings.run_dir / 'report.html'}")
 
 
 def _suites_folder(config: pytest.Config) -> Path:

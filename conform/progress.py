@@ -13,6 +13,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from conform.checking import VERDICT_PROPERTY
+from conform.scheduling import profile_in
 from reports.verdicts import Verdict
 
 _STYLE = {"fail": "bold red", "error": "bold magenta", "vacuous": "bold yellow", "untestable": "cyan"}
@@ -64,11 +65,13 @@ class Progress:
     def _expect(self, nodeids: list[str]) -> None:
         if self._totals or self.controller is None:
             return
-        for profile in self.controller.settings.profiles:
-            count = sum(f"[{profile.id}" in nodeid or f"-{profile.id}]" in nodeid for nodeid in nodeids)
-            self._totals[profile.id] = count
-            if count:
-                self._tasks[profile.id] = self._bars.add_task(profile.id, total=count, worst="")
+        profiles = self.controller.settings.profiles
+        known = [profile.id for profile in profiles]
+        self._totals = Counter(name for nodeid in nodeids if (name := profile_in(nodeid, known)) is not None)
+        for profile in profiles:
+            if self._totals[profile.id]:
+                title, total = profile.id, self._totals[profile.id]
+                self._tasks[profile.id] = self._bars.add_task(title, total=total, worst="")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
