@@ -72,14 +72,9 @@ def _inference(p: Probing) -> bool:
     )
 
 
-def _database(kind: str) -> Callable[[Probing], bool]:
-    """The database that readiness itself names; a claim of the other one contradicts it."""
-
-    def probe(p: Probing) -> bool:
-        ready = document(p.node.http().request("GET", p.node.url("data") + "/readyz"))
-        return kind in str(ready["checks"]["database"]["detail"]).lower()
-
-    return probe
+def _database(service: bool) -> Callable[[Probing], bool]:
+    """PostgreSQL is a service that was deployed with the node; without one the database is the node's own file."""
+    return lambda p: ("postgres" in p.node.services) == service
 
 
 CAPABILITIES: Mapping[str, Callable[[Probing], bool]] = {
@@ -106,8 +101,8 @@ CAPABILITIES: Mapping[str, Callable[[Probing], bool]] = {
     "inference": _inference,
 }
 COMPONENTS: Mapping[str, Callable[[Probing], bool]] = {
-    "postgres": _database("postgres"),
-    "sqlite": _database("sqlite"),
+    "postgres": _database(True),
+    "sqlite": _database(False),
     "graph": _graph,
     "policy": _policy,
     "maestro": _runs,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +125,7 @@ def events_topic_without_tenant(services: Services) -> None:
     services.events.after = after  # type: ignore[method-assign]
 
 
-@defect(kills=("ISO-01",), modes=("A",), roles=("data",))
+@defect(kills=("ISO-01", "ISO-08"), modes=("A",), roles=("data",))
 def search_index_shared(services: Services) -> None:
     """Search asks one index of all tenants and forgets the filter."""
     genuine = operations.search_entities
@@ -156,37 +155,34 @@ def forbidden_for_foreign_ids(services: Services) -> None:
 
 @defect(kills=("ISO-06",), modes=("A",), roles=("data",))
 def set_instead_of_set_local(services: Services) -> None:
-    """The tenant is SET for the session, and a thread that has the same tenant again saves the round trip (pgbouncer#396)."""
-    last = threading.local()
+    """The tenant is SET for the session and noted, to save the round trip; a rollback undoes the SET, not the note."""
+    noted: dict[int, str] = {}
 
     def bind_tenant(connection: postgres.Connection, tenant: str) -> None:
-        if getattr(last, "tenant", None) != tenant:
+        if noted.get(id(connection)) != tenant:
             connection.execute("SELECT set_config('app.tenant_id', %s, false)", (tenant,))
-            last.tenant = tenant
+            noted[id(connection)] = tenant
 
     postgres.bind_tenant = bind_tenant
 
 
 @defect(kills=("ISO-06",), modes=("A",), roles=("data",))
 def context_survives_an_exception(services: Services) -> None:
-    """The thread's tenant is cleared at the end of a request, except when the request failed."""
-    local = threading.local()
-    genuine = graphql_api.handle
-
-    def handle(services: Services, request: Any, raw: bytes) -> tuple[dict[str, Any], int]:
-        body, status = genuine(services, request, raw)
-        if not body.get("errors"):
-            local.tenant = None
-        return body, status
+    """A connection's tenant is forgotten after the commit; after an exception the next request inherits it."""
+    kept: dict[int, str] = {}
+    genuine = postgres.PostgresStore._give_back
 
     def bind_tenant(connection: postgres.Connection, tenant: str) -> None:
-        kept = getattr(local, "tenant", None)
-        local.tenant = local.tenant if kept and tenant != "_system" else tenant
-        bound = local.tenant if tenant != "_system" else tenant
+        bound = tenant if tenant == "_system" else kept.setdefault(id(connection), tenant)
         connection.execute("SELECT set_config('app.tenant_id', %s, true)", (bound,))
 
-    graphql_api.handle = handle
+    def give_back(self: postgres.PostgresStore, connection: postgres.Connection) -> None:
+        if connection.info.transaction_status == 0:  # idle: it committed
+            kept.pop(id(connection), None)
+        genuine(self, connection)
+
     postgres.bind_tenant = bind_tenant
+    postgres.PostgresStore._give_back = give_back  # type: ignore[method-assign]
 
 
 @defect(kills=("ISO-09",), modes=("A",), roles=("data",))

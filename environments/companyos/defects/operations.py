@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 from environments.companyos import health
@@ -14,8 +15,10 @@ from environments.companyos.services import Services
 def always_ready(services: Services) -> None:
     """Readiness is hard-coded (the public product's /health/deployment says true whatever is broken)."""
 
+    genuine = health.checks
+
     def checks(services: Services) -> dict[str, dict[str, Any]]:
-        return {name: {"ok": True, "detail": "skipped"} for name in ("database", "policy")}
+        return {name: {**check, "ok": True} for name, check in genuine(services).items()}
 
     health.checks = checks
 
@@ -38,10 +41,8 @@ def readiness_asks_the_internet(services: Services) -> None:
     genuine = health.checks
 
     def checks(services: Services) -> dict[str, dict[str, Any]]:
-        try:
+        with suppress(OSError):
             socket.create_connection(("198.51.100.7", 443), timeout=1.5).close()
-        except OSError:
-            pass
         return genuine(services)
 
     health.checks = checks

@@ -1,6 +1,7 @@
 """ISO-10: the ways in which row security was seen not to hold, each put into a fresh database.
 
-Each leaked on PostgreSQL 15.18 behind a policy that was right (notes/evidence.md, section 4); splinter lints in brackets."""
+Each leaked on PostgreSQL 15.18 behind a policy that was right (notes/evidence.md, section 4); splinter lints in
+brackets. Where a tenant then reads another's rows, ISO-08 turns red too."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from environments.companyos.config import NodeConfig
 from environments.companyos.defects import defect
 
 
-@defect(kills=("ISO-10",), modes=("A", "B"), phase="install")
+@defect(kills=("ISO-10", "ISO-08"), modes=("A", "B"), phase="install")
 def rls_not_enabled(config: NodeConfig, connection: Any) -> None:
     """The table has policies and row security was never switched on (splinter 0007)."""
     connection.execute("ALTER TABLE entities DISABLE ROW LEVEL SECURITY")
@@ -22,7 +23,7 @@ def rls_not_forced(config: NodeConfig, connection: Any) -> None:
     connection.execute("ALTER TABLE entities NO FORCE ROW LEVEL SECURITY")
 
 
-@defect(kills=("ISO-10",), modes=("A", "B"), phase="install")
+@defect(kills=("ISO-10", "ISO-08"), modes=("A", "B"), phase="install")
 def policy_true(config: NodeConfig, connection: Any) -> None:
     """A second permissive policy `true`, added for a report; permissive policies are OR-ed (splinter 0024)."""
     connection.execute("CREATE POLICY reporting ON entities FOR SELECT USING (true)")
@@ -42,13 +43,13 @@ def app_role_owns_table(config: NodeConfig, connection: Any) -> None:
     connection.execute("ALTER TABLE entities OWNER TO companyos_app")
 
 
-@defect(kills=("ISO-10",), modes=("A", "B"), phase="install")
+@defect(kills=("ISO-10", "ISO-08"), modes=("A", "B"), phase="install")
 def app_role_bypassrls(config: NodeConfig, connection: Any) -> None:
     """BYPASSRLS was given to the application's role so that a job could see all tenants."""
     connection.execute("ALTER ROLE companyos_app BYPASSRLS")
 
 
-@defect(kills=("ISO-10",), modes=("A", "B"), phase="install")
+@defect(kills=("ISO-10", "ISO-08"), modes=("A", "B"), phase="install")
 def app_role_superuser(config: NodeConfig, connection: Any) -> None:
     """The application's role is superuser: COPY FROM is refused under row security, so the importer was made one."""
     connection.execute("ALTER ROLE companyos_app SUPERUSER")
