@@ -292,7 +292,7 @@ def links_checked_as_text(services: Services) -> None:
     def naive(path: str, target: str, members: Any) -> str:
         if target.startswith(("/", "..")):
             raise bundle_manifest.refuse("PATH", "a link that leads out")
-        return next(iter(members))
+        return str(next(iter(members)))
 
     bundle_manifest.resolve = naive
 

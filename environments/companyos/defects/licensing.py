@@ -37,7 +37,7 @@ def calls_home_first(services: Services) -> None:
     install = licensing.install
 
     def replaced(services: Services, raw: bytes) -> dict[str, Any]:
-        reach_out()
+        reach_out(timeout_s=0.3)
         return install(services, raw)
 
     licensing.install = replaced
@@ -59,27 +59,9 @@ def lenient_base64(services: Services) -> None:
         except ValueError:
             raise jws.JwsError(jws.Reason.MALFORMED, "not base64url") from None
 
-    jws.decode_part = decode
-
-
-@defect(kills=("LIC-02",), modes=OFFLINE)
-def header_is_not_signed(services: Services) -> None:
-    """Unknown header parameters are ignored and the payload alone decides: another header passes over the same
-    claims."""
     check = jws.check_signature
-    known: dict[str, str] = {}
-
-    def replaced(signing_text: str, signature: str, key: Mapping[str, Any]) -> None:
-        payload = signing_text.partition(".")[2]
-        try:
-            check(signing_text, signature, key)
-            known[payload] = signature
-        except jws.JwsError:
-            if known.get(payload) != signature:
-                raise
-
-    jws.check_signature = replaced
-    jws.check_type = lambda header, kind: None
+    jws.decode_part = decode
+    jws.check_signature = lambda text, signature, key: check(text, jws.encode(decode(signature)), key)
 
 
 @defect(kills=("LIC-03",), modes=OFFLINE)
