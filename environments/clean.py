@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from environments.drivers.local.provision import ROOT
-from environments.drivers.local.running import labelled_processes, owner_lives
+from environments.drivers.local.running import LABEL, labelled_processes, owner_lives
 
 
 def sweep(*, dry_run: bool = False) -> list[str]:
@@ -20,6 +20,7 @@ def sweep(*, dry_run: bool = False) -> list[str]:
     for run_id, processes in labelled_processes().items():
         if run_id in living:
             continue
+        processes = [process for process in processes if _orphaned(process)]
         for process in processes:
             with contextlib.suppress(psutil.Error):
                 lines.append(f"process {process.pid} ({' '.join(process.cmdline())[:60]}) of run {run_id}")
@@ -33,6 +34,16 @@ def sweep(*, dry_run: bool = False) -> list[str]:
             if not dry_run:
                 shutil.rmtree(run, ignore_errors=True)
     return lines
+
+
+def _orphaned(process: psutil.Process) -> bool:
+    """Whether nobody of the run is left above it: a run without a folder (a test, a benchmark) may yet be living."""
+    try:
+        parents = process.parents()
+        above = [each for each in parents if LABEL not in each.environ()]
+        return not above or above[0].pid == 1 or above[0].name() == "systemd"
+    except psutil.Error:
+        return False
 
 
 def _living_runs() -> set[str]:
