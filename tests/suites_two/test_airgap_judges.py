@@ -5,41 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from environments.contract import EgressAttempt, Node, SuiteError, Vacuous
+from environments.contract import EgressAttempt, SuiteError, Vacuous
 from suites.airgap import judges, vectors
 from suites.airgap.judges import Answered, Applied, Phase
-from suites.licensing.compact import canonical, encode, header_of, payload_of
+from suites.licensing.compact import header_of, payload_of
+from tests.suites_two.seal import Seal
 
 PHASES = [Phase("boot", 0.0, 1.0, 1), Phase("steady state", 1.0, 2.0, 5)]
-
-
-class Seal:
-    """Stands for the vendor: signs with a digest, which is enough to look at what is signed."""
-
-    def sign(
-        self,
-        kind: str,
-        payload: Mapping[str, Any] | bytes,
-        *,
-        header: Mapping[str, Any] | None = None,
-        key: str = "vendor",
-    ) -> str:
-        full = {"alg": "EdDSA", "typ": f"companyos-{kind}", "kid": key, **(header or {})}
-        body = payload if isinstance(payload, bytes) else canonical(payload)
-        text = f"{encode(canonical({k: v for k, v in full.items() if v is not None}))}.{encode(body)}"
-        return f"{text}.{encode(hashlib.sha512(f"{key} {text}".encode()).digest())}"
-
-    def public_jwk(self, key: str = "vendor") -> Mapping[str, Any]:
-        return {"kty": "OKP", "crv": "Ed25519", "x": encode(bytes(32)), "kid": key}
-
-    def licence_claims(self, node: Node, **changes: Any) -> dict[str, Any]:
-        return changes
 
 
 def attempt(t_s: float, protocol: str = "tcp") -> EgressAttempt:

@@ -12,7 +12,7 @@ from environments.contract import Vacuous
 from suites.licensing.compact import canonical, join
 from suites.migration import archive, judges
 from suites.migration.judges import Offered
-from tests.suites_two.test_airgap_judges import Seal
+from tests.suites_two.seal import Seal
 
 Docs = dict[str, list[dict[str, Any]]]
 

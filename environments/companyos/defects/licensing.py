@@ -61,7 +61,7 @@ def lenient_base64(services: Services) -> None:
 
     check = jws.check_signature
     jws.decode_part = decode
-    jws.check_signature = lambda text, signature, key: check(text, jws.encode(decode(signature)), key)
+    jws.check_signature = lambda signing_text, signature, key: check(signing_text, jws.encode(decode(signature)), key)
 
 
 @defect(kills=("LIC-03",), modes=OFFLINE)
