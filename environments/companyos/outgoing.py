@@ -24,6 +24,10 @@ class LinkError(Exception):
     too-large."""
 
 
+class Stale(LinkError):
+    """The connection was reset: by a fault, or because it had been idle for too long."""
+
+
 @dataclass(frozen=True)
 class Answer:
     status: int
@@ -51,6 +55,18 @@ class Channel:
     ) -> Answer:
         """Send and read the whole answer; LinkError otherwise. `answer_bytes`: how much is expected, for the
         deadline."""
+        used_before = self.connection is not None
+        try:
+            return self.exchange(method, path, body, headers, answer_bytes)
+        except Stale:
+            if not used_before:
+                raise
+            return self.exchange(method, path, body, headers, answer_bytes)
+
+    def exchange(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, answer_bytes: int
+    ) -> Answer:
+        """One try on the open connection or a new one."""
         deadline = time.monotonic() + allowance_s(len(body or b"") + answer_bytes)
         try:
             connection = self.connection or connect(self.host, self.port)
@@ -60,6 +76,9 @@ class Channel:
             connection.request(method, self.prefix + path, body, dict(headers or {}))
             response = connection.getresponse()
             raw = read(response, connection.sock, deadline)
+        except (ConnectionResetError, BrokenPipeError) as error:  # http.client's RemoteDisconnected is one too
+            self.close()
+            raise Stale(word(error)) from error
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise LinkError(word(error)) from error
@@ -107,6 +126,7 @@ def read(response: http.client.HTTPResponse, sock: socket.socket | None, deadlin
             raise LinkError("timeout")
         if sock is not None and sock.fileno() >= 0:
             sock.settimeout(left)
+    response.close()  # read1 leaves it open at its end, and the connection would take no other request
     return bytes(raw)
 
 
