@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from environments.contract import Node, TransportError, vacuous
 
+ABSENT = "00000000-0000-4000-8000-000000000000"  # an id that gets as far as the database, and fails there
 FLOOR = 5_000  # operations that must have completed before their silence means anything
 
 
@@ -55,7 +56,7 @@ def _body(kind: str, own: Side, other: Side) -> dict[str, object]:
         "foreign": f'{{ entity(id: "{other.entity}") {{ id tenantId props }} }}',
         "search": '{ searchEntities(text: "pool", limit: 20) { id tenantId props } }',
         "write": f'mutation {{ updateEntity(id: "{own.entity}", input: {{labels: ["seen"]}}) {{ id tenantId props }} }}',
-        "failed-write": f'mutation {{ createRelationship(input: {{srcId: "{own.entity}", dstId: "absent", type: "x"}}) {{ id }} }}',
+        "failed-write": f'mutation {{ createRelationship(input: {{srcId: "{own.entity}", dstId: "{ABSENT}", type: "x"}}) {{ id }} }}',
         "invalid": "{ entity { id",
         "unauthenticated": '{ entities(kind: "pool") { id tenantId props } }',
         "abort": '{ entities(limit: 1000) { id tenantId props } graphNeighborhood(startEntityId: "'
