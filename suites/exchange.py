@@ -1,4 +1,4 @@
-"""What the checks share: speaking GraphQL, telling a refusal from a crash, and recording an exchange without its tokens."""
+"""What the checks share: GraphQL, refusals told from crashes, exchanges recorded without their tokens."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def entity(client: Client, identifier: str) -> dict[str, Any] | None:
 INTROSPECTION = """{ __schema { queryType { name } mutationType { name } types { kind name
   fields(includeDeprecated: true) { name args { name defaultValue type { ...T } } type { ...T } }
   inputFields { name defaultValue type { ...T } } enumValues(includeDeprecated: true) { name } } } }
-fragment T on __Type { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } }"""
+fragment T on __Type { kind name ofType { kind name ofType { kind name ofType { kind name } } } }"""
 
 
 def schema_of(client: Client) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def _members(found: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]
 
 
 def judge_subset(edge: Types, core: Types) -> list[str]:
-    """Every type, field, argument, input field and enum value of `edge` is in `core`, of the same type and nullability."""
+    """Every type, field, argument and enum value of `edge` is in `core`, of the same type and nullability."""
     if not set(edge) - BUILT_IN or not set(core) - BUILT_IN:
         vacuous("a schema without types was compared")
     problems = []

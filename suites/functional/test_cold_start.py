@@ -15,7 +15,7 @@ from suites.product import create_entity, entity
 @requirement("FUN-12", needs=(Capability.PROCESS_CONTROL, Capability.EGRESS_LEDGER))
 @pytest.mark.parametrize("answer", ["drop", "reject"])
 def test_cold_start_after_power_loss(deployment: Deployment, evidence: Evidence, answer: str) -> None:
-    """All services killed at once and started with no network: ready within the limit, acknowledged data still there."""
+    """All services killed and started with no network: ready within the limit, acknowledged data still there."""
     node = deployment.subject
     limit_s = deployment.ready_limit_s[node.name]
     client = signed_in(node)

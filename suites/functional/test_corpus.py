@@ -9,7 +9,7 @@ from suites.functional.corpus import declared, golden, judge_corpus, operations,
 
 @requirement("FUN-01")
 def test_corpus_gives_the_golden_results(deployment: Deployment, evidence: Evidence) -> None:
-    """Each operation of the corpus answers as the golden file says, except for the differences declared for this mode."""
+    """Each operation answers as the golden file says, except for the differences declared for this mode."""
     node = deployment.subject
     chosen = operations()
     found = replay(signed_in(node, "analyst"), chosen)

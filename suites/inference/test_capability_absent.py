@@ -11,7 +11,7 @@ PROMPT = {"model": "any", "messages": [{"role": "user", "content": "hello"}]}
 
 @requirement("INF-04")
 def test_absent_inference_is_typed_and_claimed_nowhere(deployment: Deployment, evidence: Evidence) -> None:
-    """A completion is refused as CAPABILITY_ABSENT, discovery claims no inference, and everything else is ready and works."""
+    """A completion is refused as CAPABILITY_ABSENT, discovery claims no inference, everything else is ready."""
     node = deployment.subject
     client = signed_in(node, "analyst")
     answer = client.data("POST", "/v1/chat/completions", json=PROMPT)

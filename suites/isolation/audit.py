@@ -16,9 +16,12 @@ Judge = Callable[[Sequence[Row], Sequence[Row]], list[str]]
 # Every query takes the name of the application role as %(role)s. A tenant table is one with a column tenant_id.
 TENANT_TABLES = """
 select n.nspname as schema, c.relname as name, c.relrowsecurity as rls, c.relforcerowsecurity as forced,
-       o.rolname as owner, pg_has_role(%(role)s, c.relowner, 'usage') as owned_by_role
+       o.rolname as owner,
+       pg_has_role(%(role)s, c.relowner, 'usage')  -- of a superuser that is true of every role and tells nothing
+         and not (select rolsuper from pg_roles where rolname = %(role)s) as owned_by_role
 from pg_class c join pg_namespace n on n.oid = c.relnamespace join pg_roles o on o.oid = c.relowner
-where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg_toast%%'
+where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema')
+  and n.nspname not like 'pg_toast%%'
   and exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)
 order by 1, 2"""
 
@@ -28,7 +31,8 @@ from pg_policies p where p.roles && array['public', %(role)s]::name[] order by 1
 
 ROLE = """
 select r.rolname as name, r.rolsuper as super, r.rolbypassrls as bypass,
-       exists (select 1 from pg_roles g where g.oid <> r.oid and pg_has_role(r.oid, g.oid, 'member') and g.rolsuper) as via_super,
+       exists (select 1 from pg_roles g where g.oid <> r.oid and pg_has_role(r.oid, g.oid, 'member') and g.rolsuper)
+         as via_super,
        exists (select 1 from pg_roles g where g.oid <> r.oid and pg_has_role(r.oid, g.oid, 'member') and g.rolbypassrls)
          as via_bypass
 from pg_roles r where r.rolname = %(role)s"""
@@ -38,7 +42,8 @@ select n.nspname as schema, c.relname as name
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind = 'v' and n.nspname not in ('pg_catalog', 'information_schema')
   and has_table_privilege(%(role)s, c.oid, 'select')
-  and not coalesce(c.reloptions::text[] && array['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false)
+  and not coalesce(c.reloptions::text[]
+    && array['security_invoker=true', 'security_invoker=on', 'security_invoker=1'], false)
 order by 1, 2"""
 
 DEFINER_FUNCTIONS = """
@@ -54,7 +59,8 @@ where c.relkind = 'm' and has_table_privilege(%(role)s, c.oid, 'select') order b
 
 GRANTS = """
 select n.nspname as schema, c.relname as name,
-       has_table_privilege(%(role)s, c.oid, 'truncate') as truncate, has_table_privilege(%(role)s, c.oid, 'trigger') as trigger
+       has_table_privilege(%(role)s, c.oid, 'truncate') as truncate,
+       has_table_privilege(%(role)s, c.oid, 'trigger') as trigger
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema')
   and exists (select 1 from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped)

@@ -50,18 +50,18 @@ KINDS = {  # weights
 
 
 def _body(kind: str, own: Side, other: Side) -> dict[str, object]:
+    row = "{ id tenantId props }"
+    broken = f'srcId: "{own.entity}", dstId: "{ABSENT}", type: "x"'
     queries = {
-        "read": f'{{ entity(id: "{own.entity}") {{ id tenantId props }} }}',
-        "list": '{ entities(kind: "pool", limit: 20) { id tenantId props } }',
-        "foreign": f'{{ entity(id: "{other.entity}") {{ id tenantId props }} }}',
-        "search": '{ searchEntities(text: "pool", limit: 20) { id tenantId props } }',
-        "write": f'mutation {{ updateEntity(id: "{own.entity}", input: {{labels: ["seen"]}}) {{ id tenantId props }} }}',
-        "failed-write": f'mutation {{ createRelationship(input: {{srcId: "{own.entity}", dstId: "{ABSENT}", type: "x"}}) {{ id }} }}',
+        "read": f'{{ entity(id: "{own.entity}") {row} }}',
+        "list": f'{{ entities(kind: "pool", limit: 20) {row} }}',
+        "foreign": f'{{ entity(id: "{other.entity}") {row} }}',
+        "search": f'{{ searchEntities(text: "pool", limit: 20) {row} }}',
+        "write": f'mutation {{ updateEntity(id: "{own.entity}", input: {{labels: ["seen"]}}) {row} }}',
+        "failed-write": f"mutation {{ createRelationship(input: {{{broken}}}) {{ id }} }}",
         "invalid": "{ entity { id",
-        "unauthenticated": '{ entities(kind: "pool") { id tenantId props } }',
-        "abort": '{ entities(limit: 1000) { id tenantId props } graphNeighborhood(startEntityId: "'
-        + own.entity
-        + '") { entities { id } } }',
+        "unauthenticated": f'{{ entities(kind: "pool") {row} }}',
+        "abort": f'{{ entities(limit: 1000) {row} graphNeighborhood(startEntityId: "{own.entity}") {{ truncated }} }}',
     }
     return {"query": queries[kind]}
 
@@ -124,7 +124,7 @@ def interleave(
 
 
 def judge_interleaving(history: Sequence[Operation], floor: int = FLOOR) -> list[str]:
-    """Leaks, crashes, and lost answers that were not aborted on purpose; vacuous below the floor or with a blind scan."""
+    """Leaks, crashes, and answers lost without an abort on purpose; vacuous below the floor or with a blind scan."""
     leaks = Counter(f"{o.kind} of {o.tenant}: {o.leak}" for o in history if o.leak)
     crashes = Counter(f"{o.kind} of {o.tenant} answered {o.status}" for o in history if (o.status or 0) >= 500)
     silent = Counter(f"{o.kind} of {o.tenant} got no answer" for o in history if o.status is None and o.kind != "abort")

@@ -10,7 +10,7 @@ ASPECTS = ("database system", "data directory", "signing key", "address")
 
 
 def judge_separation(instances: Mapping[str, Mapping[str, Sequence[str]]]) -> list[str]:
-    """`instances`: node -> aspect -> values. A value held by two nodes is a problem; an aspect without values is vacuous."""
+    """`instances`: node -> aspect -> values. A value that two hold is a problem; an aspect without one is vacuous."""
     if len(instances) < 2:
         vacuous(f"{len(instances)} instance(s): separation needs two")
     for name, aspects in instances.items():

@@ -58,7 +58,7 @@ def test_catalogue_lets_row_security_hold(deployment: Deployment, evidence: Evid
 
 @requirement("ISO-10", needs=(Capability.SQL_AUDIT,))
 def test_role_of_the_services_sees_no_row_without_a_tenant(deployment: Deployment, evidence: Evidence) -> None:
-    """Acting as the services' role and naming no tenant, every tenant table is empty although the superuser sees rows."""
+    """As the services' role and with no tenant, every tenant table is empty although the superuser sees rows."""
     create_entity(signed_in(deployment.subject), "behaviour-probe")
     seen: dict[str, int] = {}
     full = 0

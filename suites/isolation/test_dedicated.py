@@ -1,4 +1,4 @@
-"""ISO-20: two dedicated instances share no database, storage, key or address, and neither takes the other's credentials."""
+"""ISO-20: two dedicated instances share no database, storage, key or address; neither takes the other's credentials."""
 
 from __future__ import annotations
 

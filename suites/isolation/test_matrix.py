@@ -40,7 +40,8 @@ def _state(client: Client, mine: Objects) -> dict[str, Any]:
         client,
         f"{{ entity(id: {literal(mine.entity)}) {{ {ENTITY} }} other: entity(id: {literal(mine.other)}) {{ {ENTITY} }}"
         f" relationship(id: {literal(mine.relationship)}) {{ {RELATIONSHIP} }}"
-        f" investigation(id: {literal(mine.investigation)}) {{ {INVESTIGATION} }} run(id: {literal(mine.run)}) {{ id state }} }}",
+        f" investigation(id: {literal(mine.investigation)}) {{ {INVESTIGATION} }}"
+        f" run(id: {literal(mine.run)}) {{ id state }} }}",
         what="the owner's view",
     )
     assert all(state.values()), f"the owner does not see its own objects: {state}"

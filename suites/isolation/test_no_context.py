@@ -125,14 +125,15 @@ def test_expired_token_is_refused(deployment: Deployment, evidence: Evidence) ->
 
 @requirement("ISO-09", needs=(Capability.SQL_AUDIT,))
 def test_background_job_without_a_tenant_does_nothing(deployment: Deployment, evidence: Evidence) -> None:
-    """A run queued in the database without a tenant is refused there, or seen by nobody; a run with one is worked off."""
+    """A run put into the database without a tenant is refused there or seen by nobody; a run with one works."""
     node = deployment.subject
     client = signed_in(node)
     own = launch_run(client, {"why": "control"})
     orphan = str(uuid.uuid4())
     with node.sql() as connection:
         tables = connection.execute(
-            "select table_schema, table_name from information_schema.columns where column_name = 'tenant_id' and table_name = 'runs'"
+            "select table_schema, table_name from information_schema.columns"
+            " where column_name = 'tenant_id' and table_name = 'runs'"
         ).fetchall()
         if not tables:
             untestable("sql-audit: no table `runs` is recognisable in this schema")
@@ -140,7 +141,8 @@ def test_background_job_without_a_tenant_does_nothing(deployment: Deployment, ev
         forged = json.dumps({"id": orphan, "tenant_id": None, "state": "QUEUED"})
         try:
             connection.execute(
-                f"insert into {table} select (jsonb_populate_record(null::{table}, to_jsonb(r) || %s::jsonb)).* from {table} r limit 1",
+                f"insert into {table} select (jsonb_populate_record(null::{table}, to_jsonb(r) || %s::jsonb)).*"
+                f" from {table} r limit 1",
                 (forged,),
             )
         except psycopg.Error as error:

@@ -27,7 +27,8 @@ def test_interleaved_tenants_never_meet_in_the_pool(deployment: Deployment, evid
     if Capability.SQL_AUDIT in deployment.capabilities:
         with node.sql() as connection:
             row = connection.execute(
-                "select count(*) from pg_stat_activity where backend_type = 'client backend' and usename <> current_user"
+                "select count(*) from pg_stat_activity"
+                " where backend_type = 'client backend' and usename <> current_user"
             ).fetchone()
         evidence.add("database sessions of the services", row[0])
         assert row[0] < THREADS or not row[0], f"the pool ({row[0]}) is not smaller than the concurrency ({THREADS})"

@@ -16,7 +16,10 @@ from suites.isolation.scan import judge_leaks
 from suites.product import ENTITY, create_entity, literal
 
 KIND = f"channel-{uuid.uuid4().hex}"  # of this run alone, so that one page holds it
-READ = f'{{ entities(kind: "{KIND}", limit: 1000) {{ {ENTITY} }} searchEntities(text: "{KIND}", limit: 1000) {{ {ENTITY} }} me {{ tenantId }} }}'
+READ = (
+    f'{{ entities(kind: "{KIND}", limit: 1000) {{ {ENTITY} }}'
+    f' searchEntities(text: "{KIND}", limit: 1000) {{ {ENTITY} }} me {{ tenantId }} }}'
+)
 Channel = Callable[[Node, Client, str], Response]
 
 
@@ -136,7 +139,7 @@ def test_write_lands_in_the_tenant_of_the_token(deployment: Deployment, evidence
 
 @requirement("ISO-08")
 def test_unsigned_part_of_the_token_is_not_believed(deployment: Deployment, evidence: Evidence) -> None:
-    """A token whose header, or whose claims without a new signature, name another tenant is refused as UNAUTHENTICATED."""
+    """A token whose header or claims name another tenant, signed for neither, is refused as UNAUTHENTICATED."""
     node = deployment.subject
     one, two = two_tenants(node)
     client = signed_in(node, "admin", one)

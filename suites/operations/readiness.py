@@ -41,7 +41,7 @@ def look(node: Node, service: str, base: str, phase: str, operation: bool | None
 
 
 def judge_readiness(samples: Sequence[Sample], dependency: str) -> list[str]:
-    """Ready before and after, 503 naming the dependency while it is broken, alive throughout, ready only if work succeeds."""
+    """Ready before and after, 503 naming the broken dependency, alive throughout, ready only if work succeeds."""
     for phase in ("before", "broken", "after"):
         if not any(s.phase == phase for s in samples):
             vacuous(f"no sample of the phase `{phase}`")

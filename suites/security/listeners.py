@@ -36,7 +36,7 @@ def judge_listeners(found: Sequence[Listener], declared: Sequence[tuple[str, int
 
 
 def judge_scan(open_ports: Sequence[tuple[str, int]], reachable: Sequence[tuple[str, int]]) -> list[str]:
-    """A connect scan from outside: `open_ports` answered, `reachable` are declared on an address others can route to."""
+    """A connect scan from outside: `open_ports` answered, `reachable` are declared on a routable address."""
     if not open_ports:
         vacuous("the scan found no open port, not even a declared one")
     return [f"open from outside and undeclared: {a}:{p}" for a, p in open_ports if (a, p) not in set(reachable)] + [

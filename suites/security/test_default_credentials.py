@@ -40,8 +40,8 @@ def test_stock_credentials_open_no_http_listener(deployment: Deployment, evidenc
         for path in ("/graphql", "/v1/licence", "/v1/policy", "/v1/audit?after=0"):
             for user, password in STOCK:
                 value = base64.b64encode(f"{user}:{password}".encode()).decode()
-                answer = session.request("POST" if path == "/graphql" else "GET", base + path,
-                                         headers={"Authorization": f"Basic {value}"}, json={"query": "{ me { sub } }"})  # fmt: skip
+                method, headers = "POST" if path == "/graphql" else "GET", {"Authorization": f"Basic {value}"}
+                answer = session.request(method, base + path, headers=headers, json={"query": "{ me { sub } }"})
                 attempts.append((base + path, f"Basic {user}:{password}", answer.status))
     evidence.add("attempts", len(attempts))
     conclude(evidence, judge_stock_credentials(attempts), "401 for each", f"{len(attempts)} attempts, none accepted")
@@ -49,7 +49,7 @@ def test_stock_credentials_open_no_http_listener(deployment: Deployment, evidenc
 
 @requirement("SEC-10", needs=(Capability.SQL_AUDIT, Capability.LISTENERS))
 def test_stock_credentials_open_no_database(deployment: Deployment, evidence: Evidence) -> None:
-    """No stock pair, and no known role without a password, opens PostgreSQL over TCP; a node without PostgreSQL has none."""
+    """No stock password and no open rule lets anybody into PostgreSQL over TCP; an edge node has no PostgreSQL."""
     node = deployment.subject
     if "postgres" not in node.services:
         postgres = [x for x in node.listeners() if x.port == 5432]
@@ -64,7 +64,8 @@ def test_stock_credentials_open_no_database(deployment: Deployment, evidence: Ev
         listen = connection.execute("select setting from pg_settings where name = 'port'").fetchone()[0]
         hosts = connection.execute("select setting from pg_settings where name = 'listen_addresses'").fetchone()[0]
         lax = connection.execute(
-            "select line_number, type, auth_method from pg_hba_file_rules where type like 'host%' and auth_method in ('trust', 'password')"
+            "select line_number, type, auth_method from pg_hba_file_rules"
+            " where type like 'host%' and auth_method in ('trust', 'password')"
         ).fetchall()
         for role, stored in connection.execute(
             "select rolname, rolpassword from pg_authid where rolcanlogin"

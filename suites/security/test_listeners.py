@@ -20,9 +20,9 @@ from suites.security.listeners import judge_listeners, judge_scan
 
 # Ports that products of this kind open by accident: debuggers, metrics, databases, brokers, administration.
 USUAL = (
-    22, 80, 443, 1025, 1883, 2019, 2375, 2379, 3000, 3001, 3306, 4001, 4010, 4222, 4317, 4318, 5000, 5005, 5601, 5672, 5678, 6060,
-    6379, 6831, 7473, 7474, 7687, 8000, 8080, 8081, 8125, 8181, 8222, 8443, 8888, 9000, 9090, 9092, 9100, 9200, 9229, 9464, 11211,
-    11434, 15672, 16686, 27017,
+    22, 80, 443, 1025, 1883, 2019, 2375, 2379, 3000, 3001, 3306, 4001, 4010, 4222, 4317, 4318, 5000, 5005, 5601, 5672, 5678,
+    6060, 6379, 6831, 7473, 7474, 7687, 8000, 8080, 8081, 8125, 8181, 8222, 8443, 8888, 9000, 9090, 9092, 9100, 9200, 9229, 9464,
+    11211, 11434, 15672, 16686, 27017,
 )  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def _outside(deployment: Deployment, node: Node) -> HttpSession:
     for other in deployment.nodes.values():
         if other.site != node.site:
             return node.http(other.site)
-    untestable(
+    return untestable(
         "a second site: this profile has one site only, so there is no outside to scan from; the inside is enumerated"
     )
 
@@ -63,7 +63,7 @@ def _open(session: HttpSession, address: str, port: int) -> tuple[str, int] | No
     "SEC-03", needs=(Capability.PACKET_LINKS,), only=("dedicated", "onprem-tethered", "edge-dil", "edge-airgap")
 )
 def test_outside_reaches_the_declared_ports_alone(deployment: Deployment, evidence: Evidence) -> None:
-    """A connect scan from another site finds the declared ports of the routable addresses open and all others closed."""
+    """A connect scan from another site finds the declared ports of routable addresses open, all others closed."""
     node = deployment.subject
     session = _outside(deployment, node)
     routable = [

@@ -132,7 +132,7 @@ def waits_for_network_time(services: Services) -> None:
                 time.sleep(1.0)
 
 
-@defect(kills=("FUN-12",), modes=("Ca", "D"), roles=("data", "edge"))
+@defect(kills=("FUN-12",), modes=("D",))
 def empty_after_power_loss(services: Services) -> None:
     """After an unclean stop the node starts with nothing and waits to be told (KubeEdge #4210)."""
     if not _unclean(services):
