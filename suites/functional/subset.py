@@ -68,7 +68,7 @@ def missing_operations(edge: Mapping[str, Any], core: Mapping[str, Any]) -> list
     found = []
     for kind in ("query", "mutation"):
         ours = _members(edge["types"].get(edge[kind], {}), "fields")
-        for name, field in _members(core["types"][core[kind]], "fields").items():
+        for name, field in _members(core["types"].get(core[kind], {}), "fields").items():
             if name not in ours:
                 found.append(
                     (name, f"{kind} {{ {name}{_arguments(field, core['types'])}{_selection(field, core['types'])} }}")
