@@ -17,6 +17,7 @@ import profiles
 from profiles import Profile
 from profiles.models import MODE_OF_VARIANT
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same grammar, a tenth of the time
 SUITES = Path(__file__).resolve().parent.parent / "suites"
 MODE_NAMES = {
     "A": "SaaS",
@@ -101,7 +102,7 @@ def _entries(path: Path) -> list[tuple[int, Any]]:
     """(line, raw entry) of each requirement of the file."""
     text = path.read_text(encoding="utf-8")
     try:
-        node, raw = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+        node, raw = yaml.compose(text, Loader=_LOADER), yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1

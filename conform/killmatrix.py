@@ -130,6 +130,7 @@ class _Processes:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     cwd=catalogue.SUITES.parent,
+                    env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # plugins of the host cost a second each
                     start_new_session=True,
                 )
                 self._running.add(process)
@@ -166,7 +167,7 @@ def _command(plan: Plan, folder: Path, seed: int) -> list[str]:
     ini = root / "pyproject.toml"
     command = [sys.executable, "-m", "pytest", str(catalogue.SUITES), "--rootdir", str(root)]
     command += ["-c", str(ini) if ini.is_file() else os.devnull, "-o", "addopts=", "--import-mode=importlib"]
-    command += ["-p", "conform.plugin", "-p", "no:cacheprovider", "-q", "--tb=short"]
+    command += ["-p", "conform.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-q", "--tb=short"]
     command += ["--no-report", "--run-dir", str(folder), "--seed", str(seed)]
     for profile in plan.profiles:
         command += ["--profile", profile]

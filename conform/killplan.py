@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from conform.defects import KnownDefect
 from profiles import Profile
 
 # Cheap requirements that apply widely; two of them must stay green with a defect on that does not claim them.
-SAMPLE = ("FUN-11", "ISO-08", "TET-06", "FUN-12", "OPS-01", "MIG-01")
+SAMPLE = ("FUN-11", "LIC-07", "MIG-15", "ISO-10", "ISO-08", "SEC-03", "FUN-04", "MIG-01", "MIG-07")
 SAMPLE_SIZE = 2
 CALIBRATED = frozenset({"META-03"})  # what needs the links measured first
 
@@ -72,20 +73,25 @@ class Planner:
         return tuple(usable[:SAMPLE_SIZE])
 
     def clean(self, plans: Sequence[Plan]) -> list[Plan]:
-        """One process per profile, for everything that some defect is tried with there."""
-        wanted: dict[str, dict[str, None]] = {}
+        """One process per profile; each requirement once, where most of the defects it claims are tried."""
+        tried: Counter[tuple[str, str]] = Counter()
         for plan in plans:
             for profile in self._profiles:
                 if profile.id in plan.profiles:
-                    ids = [each for each in (*plan.claimed, *plan.sample) if self.hosts(each, profile)]
-                    wanted.setdefault(profile.id, {}).update(dict.fromkeys(ids))
-        return [Plan(f"clean-{profile}", (profile,), tuple(ids)) for profile, ids in wanted.items()]
+                    tried.update((each, profile.id) for each in plan.claimed if self.hosts(each, profile))
+        home: dict[str, str] = {}
+        for (requirement, name), _ in tried.most_common():
+            home.setdefault(requirement, name)
+        return [
+            Plan(f"clean-{name}", (name,), tuple(sorted(each for each in home if home[each] == name)))
+            for name in dict.fromkeys(home.values())
+        ]
 
 
 def cost(profile: Profile) -> float:
-    """Rough seconds until ready: a node each, a database cluster of its own for a dedicated one, links to measure."""
+    """Rough seconds until ready: a node each, a database cluster of its own for a dedicated one, slow links."""
     dedicated = sum(node.variant == "dedicated" for node in profile.nodes.values())
-    return 2.0 * len(profile.nodes) + dedicated + 0.5 * len(profile.links)
+    return 2.0 * len(profile.nodes) + dedicated + sum(0.5 + 20 * link.forward.delay_s for link in profile.links)
 
 
 def carries(defect: KnownDefect, profile: Profile) -> bool:

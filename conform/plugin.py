@@ -18,7 +18,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "requirement(id, needs, only): binds a check to a requirement (environments.contract)"
     )
-    if not _concerned(config) or config.option.help or (config.option.collectonly and config.option.numprocesses):
+    if (
+        not _concerned(config)
+        or config.option.help
+        or (config.option.collectonly and getattr(config.option, "numprocesses", None))
+    ):
         return
     from conform import fixtures
     from conform.checking import Checking
@@ -37,7 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
         name = worker["workerid"] if worker is not None else "main"
         config.pluginmanager.register(fixtures, "conform-fixtures")
         config.pluginmanager.register(Checking(settings, name), "conform-checking")
-    if worker is None:  # registered last, so that it ends last: the parts are closed when it merges them
+    if (
+        worker is None and not config.option.collectonly
+    ):  # registered last, so that it ends last: the parts are closed when it merges them
         config.pluginmanager.register(Controller(settings, config, distributed), "conform-controller")
 
 

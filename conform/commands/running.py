@@ -142,9 +142,11 @@ def _pytest(asked: _Asked, workers: int, quiet: bool) -> tuple[int, Any]:
     progress = Progress(err if quiet else out)
     arguments = [str(SUITES), "--rootdir", str(root), "-c", str(ini) if ini.is_file() else os.devnull]
     arguments += ["-o", "addopts=", "-p", "conform.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    arguments += ["-p", "pytest_timeout", "-p", "xdist.plugin"]
     arguments += ["--import-mode=importlib", *asked.arguments()]
     if workers:
         arguments += ["-n", str(workers)]
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # other plugins of the host cost time and can change verdicts
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [before])])  # for the workers
     with progress:
