@@ -120,7 +120,8 @@ def _validated(path: Path, line: int, raw: Any) -> Requirement:
     try:
         entry = Requirement.model_validate({**raw, "suite": path.parent.name})
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is also a missing one; the misspelling is what helps.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         hint = f" {nearest(key, Requirement.model_fields)}" if first["type"] == "extra_forbidden" else ""
         raise CatalogueError(f"{path}:{line}: {raw.get('id', '?')}: {key}: {first['msg']}.{hint}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,7 +14,14 @@ from rich.text import Text
 EXIT_BAD_ARGUMENTS = 254
 EXIT_SUITE_ERROR = 255
 
-out = Console(highlight=False)
+PIPE_WIDTH = 160  # a pipe has no width of its own, and folded tables are hard to search
+
+
+def _width() -> int | None:
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+
+
+out = Console(highlight=False, width=_width())
 err = Console(stderr=True, highlight=False)
 
 

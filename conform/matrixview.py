@@ -22,7 +22,6 @@ _VERDICT = {"pass": "green", "fail": "bold red"}
 
 def show(matrix: Matrix, console: Console) -> None:
     """A row per defect, then what survived and why."""
-    width = None if console.is_terminal else 180
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("defect", "fate", "must fail", "stays green", "profile", "s"):
         table.add_column(name, no_wrap=name in ("defect", "fate"), justify="right" if name == "s" else "left")
@@ -30,7 +29,7 @@ def show(matrix: Matrix, console: Console) -> None:
         fate = Text(row.fate.value, _STYLE[row.fate])
         profiles = " ".join(row.profiles)
         table.add_row(row.defect, fate, _verdicts(row.claimed), _verdicts(row.sample), profiles, f"{row.seconds:.0f}")
-    console.print(table, width=width)
+    console.print(table)
     for row in matrix.rows:
         if row.fate is not Fate.KILLED:
             text = Text.assemble((f"{row.fate} ", _STYLE[row.fate]), (row.defect, "bold"), f": {row.reason}")

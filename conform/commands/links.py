@@ -48,7 +48,7 @@ def show(run: RunOption = None, as_json: Annotated[bool, typer.Option("--json", 
         print_json({"run_id": deployment.run_id, "profile": deployment.profile, **shown, **counters})
         return
     say(f"{deployment.profile}  run {deployment.run_id}")
-    out.print(table(shown, counters.get("counters", {})), width=None if out.is_terminal else 150)
+    out.print(table(shown, counters.get("counters", {})))
 
 
 @app.command("set")

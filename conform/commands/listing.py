@@ -43,7 +43,7 @@ def list_(
     if as_json:
         print_json(rows)
         return
-    out.print(_table(rows), width=None if out.is_terminal else 200)
+    out.print(_table(rows))
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

@@ -170,9 +170,22 @@ def _finish(code: int, controller: Any, folder: Path, junit: Path | None, as_jso
     else:
         from reports import console
 
-        console.show(report, out, everything=everything)
+        console.show(report if everything else _selected(report), out, everything=everything)
         say(f"report: {_shown(folder / 'report.html')}")
     raise typer.Exit(code)
+
+
+def _selected(report: Any) -> Any:
+    """The report without the requirements that the run was asked to leave out; a matrix of dashes tells nothing."""
+    from reports.verdicts import Verdict
+
+    left_out = {cell.requirement for cell in report.cells if cell.verdict is Verdict.NOT_SELECTED}
+    if not left_out:
+        return report
+    judged = {cell.requirement for cell in report.cells if cell.checks}
+    cells = [cell for cell in report.cells if cell.requirement in judged]
+    requirements = [entry for entry in report.requirements if entry.id in judged]
+    return report.model_copy(update={"requirements": requirements, "cells": cells})
 
 
 def _shown(path: Path) -> str:

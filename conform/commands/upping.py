@@ -97,7 +97,6 @@ def _show(document: dict[str, Any]) -> None:
     say(f"{document['profile']} is up: run {document['run_id']}, files in {document['workdir']}", "bold")
     for why in document.get("missing", {}).items():
         say(f"limited: {why[0]}: {why[1]}", "yellow")
-    width = None if out.is_terminal else 150
     for name, node in document["nodes"].items():
         ready = f", ready in {node['ready_s']:.1f} s" if node.get("ready_s") else ""
         say(f"{name}: mode {node['mode']} ({node['variant']}) at site {node['site']}{ready}", "bold")
@@ -108,7 +107,7 @@ def _show(document: dict[str, Any]) -> None:
             users.add_column(column, no_wrap=True)
         for user in node["users"]:
             users.add_row(f"  {user['tenant']}", user["username"], user["password"], " ".join(user["roles"]))
-        out.print(users, width=width)
+        out.print(users)
     site = next(iter(document["nodes"].values()))["site"]
     pid = next((pid for node in document["nodes"].values() for pid in node["pids"].values() if pid), None)
     if pid is not None:
