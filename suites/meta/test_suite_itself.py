@@ -59,8 +59,7 @@ def test_links_are_what_was_asked(deployment: Deployment, evidence: Evidence) ->
     """Each direction of each link was measured before the checks, and is within tolerance of what the profile asks."""
     rows = list(deployment.calibration)
     if not deployment.links.names():
-        evidence.expected, evidence.observed = "links calibrated", "this profile has one site and no link"
-        return
+        untestable("packet-links: this profile has no link to measure; a profile with one (edge-dil) shows it")
     evidence.add("calibration", [vars(row) for row in rows])
     problems = judge_calibration(rows)
     seen = {row.link for row in rows}
