@@ -14,6 +14,7 @@ import pytest
 
 from conform import catalogue
 from conform.checking import PARTS
+from conform.matrix import published
 from conform.settings import Settings
 from reports.journal import JournalWriter, merge, now
 
@@ -88,6 +89,7 @@ class Controller:
             in_force=[identifier for identifier in entries if identifier in in_force],
             selected=self._selected(nodeids, entries),
             defects_on=list(settings.defects),
+            kill_matrix_digest=(published() or {}).get("digest", ""),
         )
         for nodeid in self._broken:
             self._writer.write("event", what=f"not collected: {nodeid}")

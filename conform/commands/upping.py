@@ -121,19 +121,25 @@ def _watch(deployment: Any, stop: threading.Event, until: float | None, quiet: b
     """The live table on a terminal; on a pipe a line whenever something changed."""
     router = _router(deployment)
     backlog = Backlog(deployment)
+    crashes: list[str] = []  # each is told once by the deployment, and stays on the screen
+
+    def picture() -> Group:
+        crashes.extend(deployment.crashed())
+        return _picture(router, [*backlog.lines(), *crashes])
 
     def over() -> bool:
         return stop.is_set() or (until is not None and time.monotonic() >= until)
 
     if out.is_terminal and not quiet:
-        with Live(_picture(deployment, router, backlog), console=out, auto_refresh=False) as live:
+        with Live(picture(), console=out, auto_refresh=False) as live:
             while not over():
-                live.update(_picture(deployment, router, backlog), refresh=True)
+                live.update(picture(), refresh=True)
                 stop.wait(REFRESH_S)  # the refresh interval of the table
         return
     told: set[str] = set()
     while not over():
-        current = {*lines(router("show")), *backlog.lines(), *deployment.crashed()}
+        crashes.extend(deployment.crashed())
+        current = {*lines(router("show")), *backlog.lines(), *crashes}
         if not quiet:
             for line in sorted(current - told):
                 say(f"{time.strftime('%H:%M:%S')} {line}")
@@ -153,11 +159,10 @@ def _router(deployment: Any) -> Callable[[str], dict[str, Any]]:
     return ask
 
 
-def _picture(deployment: Any, router: Callable[[str], dict[str, Any]], backlog: Backlog) -> Group:
+def _picture(router: Callable[[str], dict[str, Any]], below: list[str]) -> Group:
     shown, counters = router("show"), router("counters").get("counters", {})
     parts: list[Any] = [Text(), table(shown, counters) if shown.get("links") else Text("no links", "dim")]
-    parts += [Text(line, "bold") for line in backlog.lines()]
-    parts += [Text(line, "bold red") for line in deployment.crashed()]
+    parts += [Text(line, "bold") for line in below]
     parts.append(Text("Ctrl-C tears down; `conform link` in another shell changes links", "dim"))
     return Group(*parts)
 
