@@ -207,6 +207,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name.lower(), list(folded), 1)
     if close:
         return f"Did you mean {folded[close[0]]!r}?"
+    if not choices:
+        return "There is none."
     shown = ", ".join(choices[:12])
     return f"Known: {shown}{' and more' if len(choices) > 12 else ''}."
 

@@ -20,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
+BY_HAND = "up-"  # how run ids of `conform up` begin; those of test runs are changed by hand only if named
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
@@ -34,7 +35,8 @@ LinkArgument = Annotated[
     ),
 ]
 RunOption = Annotated[
-    str | None, typer.Option("--run", help="Run id, where several deployments run. Default: the newest.")
+    str | None,
+    typer.Option("--run", help="Run id, where several deployments run. Default: the newest of `conform up`."),
 ]
 OneWay = Annotated[bool, typer.Option("--one-way", help="From a to b only; the way back stays as it is.")]
 
@@ -125,7 +127,7 @@ def _change(link: str, run: str | None, one_way: bool, command: str, **fields: A
     a, b = _ends(link)
     deployment = _find(run)
     known = links_of(_ask(deployment, command="show"))
-    if f"{a}--{b}" not in known and f"{b}--{a}" not in known:
+    if link not in known:
         raise BadArguments(f"link: {deployment.profile} has no link {link!r}. {catalogue.nearest(link, known)}")
     _ask(deployment, command=command, a=a, b=b, both=not one_way, **fields)
     say(f"{link}: {command}{' one way' if one_way else ''}")
@@ -143,7 +145,8 @@ def _find(run: str | None) -> Running:
         found = [each for each in found if each.run_id == run] or _none(run, found)
     if not found:
         raise BadArguments("link: no deployment runs. Start one in another shell: conform up edge-dil")
-    return found[0]
+    by_hand = [each for each in found if each.run_id.startswith(BY_HAND)]
+    return (by_hand or found)[0]
 
 
 def _none(run: str, found: list[Running]) -> list[Running]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -16,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from conform.commands.links import BY_HAND
 from conform.console import EXIT_SUITE_ERROR, complete_defect, complete_profile, fail, out, print_json, say
 from conform.linktable import lines, table
 
@@ -51,7 +53,7 @@ def up(
         try:
             deployment = environments.provision(
                 loaded,
-                run_id=options.new_run_id(),
+                run_id=BY_HAND + options.new_run_id(),
                 seed=seed,
                 defects=list(service),
                 network_defects=list(network),
@@ -111,10 +113,8 @@ def _show(document: dict[str, Any]) -> None:
     site = next(iter(document["nodes"].values()))["site"]
     pid = next((pid for node in document["nodes"].values() for pid in node["pids"].values() if pid), None)
     if pid is not None:
-        say(
-            f"the addresses are inside the sites; a shell in {site}: nsenter --preserve-credentials -U -n -t {pid}",
-            "dim",
-        )
+        enter = "nsenter -n" if os.geteuid() == 0 else "nsenter --preserve-credentials -U -n"
+        say(f"the addresses are inside the sites; a shell in {site}: {enter} -t {pid}", "dim")
 
 
 def _watch(deployment: Any, stop: threading.Event, until: float | None, quiet: bool) -> None:
