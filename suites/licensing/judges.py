@@ -88,4 +88,7 @@ def judge_boundaries(moments: Sequence[Moment]) -> list[str]:
 
 
 def judge_unchanged(before: Any, after: Any, what: str) -> list[str]:
+    """Vacuous when there was nothing that could have changed."""
+    if before is None and after is None:
+        vacuous(f"nothing was seen of {what}, before or after")
     return [] if before == after else [f"{what} changed: {before} -> {after}"]

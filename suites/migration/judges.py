@@ -57,6 +57,8 @@ def _differences(type_: str, here: Sequence[Mapping[str, Any]], there: Sequence[
 
 def judge_report(answer: Mapping[str, Any], source: Holding) -> list[str]:
     """The import's own report agrees with the source: counts per type, and `verified`."""
+    if not any(source.values()):
+        vacuous("the source held nothing: a report about nothing agrees with anything")
     problems = [] if answer.get("verified") is True else [f"verified is {answer.get('verified')!r}"]
     counts = answer.get("counts") or {}
     for type_ in FIELDS:

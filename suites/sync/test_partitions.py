@@ -15,16 +15,20 @@ WRITES = 4
 
 
 @requirement("SYN-07", needs=(Capability.PACKET_LINKS, Capability.PROCESS_CONTROL))
-@pytest.mark.parametrize("partition", ["out", "in", "both", "half-open"])
+@pytest.mark.parametrize("partition", ["out", "in", "both", "half-open", "refused"])
 def test_upload_resumes_after_a_partition(deployment: Deployment, evidence: Evidence, partition: str) -> None:
-    """Packets stop in one direction, in both, or the parent forgets the connection while they stop (half-open): the
-    writes of that time arrive after the heal, without a restart of the edge."""
+    """Packets stop in one direction, in both, the parent forgets the connection while they stop (half-open), or it
+    is down and refuses: the writes of that time arrive afterwards, without a restart of the edge."""
     with healed_after(deployment):
         edge = Edge(deployment, f"syn07{partition[0]}")
         edge.create()
         edge.wait_arrived(1, RESUME_S)
         started = len(edge.at_parent().entities)
-        edge.cut("both" if partition == "half-open" else partition)
+        if partition == "refused":
+            edge.fault("parent down")
+            edge.parent.kill("data")
+        else:
+            edge.cut("both" if partition == "half-open" else partition)
         for _ in range(WRITES):
             edge.create()
         if partition == "half-open":
@@ -32,8 +36,15 @@ def test_upload_resumes_after_a_partition(deployment: Deployment, evidence: Evid
             edge.parent.kill("data")
             edge.parent.start("data")
             edge.parent.wait_ready()
-        wait_until(lambda: len(edge.at_parent().entities) > WRITES, HELD_S)
-        before = len(edge.at_parent().entities)
+        if partition == "refused":
+            # Until the edge has been refused; then the parent comes back.
+            wait_until(lambda: edge.status()["last_error"] is not None, HELD_S)
+            before = started
+            edge.parent.start("data")
+            edge.parent.wait_ready()
+        else:
+            wait_until(lambda: len(edge.at_parent().entities) > WRITES, HELD_S)
+            before = len(edge.at_parent().entities)
         if partition == "in" and before > WRITES:
             # Data may pass when only acknowledgements are cut: what is held back then is a write after the timeout.
             edge.create()

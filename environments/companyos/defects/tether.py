@@ -52,6 +52,15 @@ def no_policy_until_control_answers(services: Services) -> None:
     closed."""
     services.policy._compiled = None
     tether.reload = lambda services: None
+    fetch = tether.fetch
+
+    def replaced(channel: outgoing.Channel, etag: str | None) -> outgoing.Answer:
+        answer = fetch(channel, etag)
+        if not services.policy.loaded:
+            services.policy.load_default()
+        return answer
+
+    tether.fetch = replaced
 
 
 @defect(kills=("TET-03",), **DATA)
