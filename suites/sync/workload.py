@@ -6,7 +6,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from environments.contract import Client, Deployment, Node, Response, SuiteError, TransportError
@@ -61,6 +61,13 @@ class Edge:
             self.deployment.links.cut(here, there, both=False)
         else:
             self.deployment.links.cut(there, here, both=False)
+
+    def slow_answers(self, delay_s: float) -> None:
+        """What the parent sends takes this long; what the edge sends takes what the profile says."""
+        here, there = self.node.site, self.parent.site
+        self.fault(f"answers take {delay_s:g} s")
+        state = replace(self.deployment.links.get(there, here), delay_s=delay_s, jitter_s=0.0)
+        self.deployment.links.set(there, here, state, both=False)
 
     def heal(self) -> None:
         self.fault("heal")
