@@ -171,6 +171,8 @@ def _finish(code: int, controller: Any, folder: Path, junit: Path | None, as_jso
         from reports import console
 
         console.show(report if everything else _selected(report), out, everything=everything)
+        if report.partial:
+            say(f"cut short: {_shown(folder / 'journal.jsonl')} is marked partial", "bold yellow")
         say(f"report: {_shown(folder / 'report.html')}")
     raise typer.Exit(code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -73,10 +74,12 @@ def up(
         except KeyboardInterrupt:
             pass
         finally:
+            _deaf()
             deployment.close(keep_files=keep)
             if not as_json:
                 kept = f"; files kept in {deployment.workdir}" if keep else ""
-                say(f"{loaded.id} torn down{kept}")
+                with contextlib.suppress(OSError):  # the terminal may be gone
+                    say(f"{loaded.id} torn down{kept}")
 
 
 @contextmanager
@@ -87,12 +90,19 @@ def _stops(stop: threading.Event) -> Iterator[None]:
         stop.set()
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, raised) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before: dict[int, Any] = {number: signal.signal(number, raised) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _deaf() -> None:
+    """A second Ctrl-C must not leave half of it running."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _show(document: dict[str, Any]) -> None:
