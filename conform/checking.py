@@ -126,23 +126,19 @@ class Checking:
 
     # -- running one
 
-    @pytest.hookimpl(tryfirst=True, specname="pytest_runtest_protocol")
-    def leave_red(self, item: pytest.Item) -> bool | None:
-        """With --until-red, a requirement that has failed once is known to be red: its other checks are left out."""
-        bound = bound_to(item.get_closest_marker("requirement"))
-        return True if bound is not None and (bound.requirement, _profile_of(item)) in self._red else None
-
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         bound = bound_to(item.get_closest_marker("requirement"))
         profile = _profile_of(item)
         if bound is None or profile is None:
             return (yield)
+        if (bound.requirement, profile) in self._red:
+            item.add_marker(pytest.mark.skip(reason=f"{bound.requirement} is red already (--until-red)"))
+            return (yield)
         running = Running(bound.requirement, bound.needs, profile)
         item.stash[RUNNING] = running
         result = yield
-        if (bound.requirement, profile) not in self._red:
-            self._write(item, running)
+        self._write(item, running)
         if self.settings.until_red and running.judged is not None and running.judged.verdict is Verdict.FAIL:
             self._red.add((bound.requirement, profile))
         return result

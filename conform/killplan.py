@@ -14,6 +14,7 @@ from profiles import Profile
 # Cheap requirements that apply widely; two of them must stay green with a defect on that does not claim them.
 SAMPLE = ("FUN-11", "LIC-07", "MIG-15", "ISO-10", "ISO-08", "SEC-03", "FUN-04", "MIG-01", "MIG-07")
 SAMPLE_SIZE = 2
+WAITING = frozenset({"SYN", "TET", "OPS"})  # suites whose failures are mostly deadlines that ran out
 CALIBRATED = frozenset({"META-03"})  # what needs the links measured first
 
 
@@ -42,6 +43,11 @@ class Planner:
         self._checks: dict[str, list[Check]] = {}
         for check in checks:
             self._checks.setdefault(check.requirement, []).append(check)
+
+    def seconds(self, plan: Plan) -> float:
+        """Rough, for the order alone: readiness of its profiles, and that a sync or an outage is waited for."""
+        waits = 10.0 * sum(each.split("-")[0] in WAITING for each in plan.claimed)
+        return waits + sum(cost(profile) for profile in self._profiles if profile.id in plan.profiles)
 
     def hosts(self, requirement: str, profile: Profile) -> bool:
         """Whether the requirement applies to the profile and has a check that runs there."""
@@ -89,9 +95,9 @@ class Planner:
 
 
 def cost(profile: Profile) -> float:
-    """Rough seconds until ready: a node each, a database cluster of its own for a dedicated one, slow links."""
-    dedicated = sum(node.variant == "dedicated" for node in profile.nodes.values())
-    return 2.0 * len(profile.nodes) + dedicated + sum(0.5 + 20 * link.forward.delay_s for link in profile.links)
+    """Rough seconds until ready: half for an edge, two for others, another for a cluster of its own, slow links."""
+    nodes = sum({"edge": 0.5, "dedicated": 3.0}.get(node.variant, 2.0) for node in profile.nodes.values())
+    return nodes + sum(0.5 + 20 * link.forward.delay_s for link in profile.links)
 
 
 def carries(defect: KnownDefect, profile: Profile) -> bool:

@@ -63,7 +63,7 @@ class NodeSpec(Strict):
     variant: Variant
     tenants: list[Name] = Field(min_length=1)
     customer: str
-    parent: Name | None = None  # edge: the node it syncs to; tethered: the node whose control plane it uses
+    parent: Name | None = None  # edge: the node it syncs to, if any; tethered: the node whose control plane it uses
     licence: Licence | None = None
     limits: Limits
 
@@ -121,7 +121,7 @@ class Profile(Strict):
                 raise ValueError(f"nodes.{name}.site: no site {node.site!r}; sites are {sorted(self.sites)}")
             if node.parent is not None and node.parent not in self.nodes:
                 raise ValueError(f"nodes.{name}.parent: no node {node.parent!r}; nodes are {sorted(self.nodes)}")
-            if node.variant in ("edge", "tethered") and node.parent is None:
+            if node.variant == "tethered" and node.parent is None:
                 raise ValueError(f"nodes.{name}.parent: a node of variant {node.variant} needs one")
         for key in ("subject", "target"):
             value = getattr(self, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,9 @@ def kill_matrix(
         list[str] | None,
         typer.Option("--defect", help="Only this defect; repeatable. Default: all.", autocompletion=complete_defect),
     ] = None,
-    parallel: Annotated[int, typer.Option("-n", min=1, help="Defects at a time.")] = 2,
+    parallel: Annotated[
+        int | None, typer.Option("-n", min=1, help="Defects at a time. Default: three per core, since most wait.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
     clean_run: Annotated[
         bool, typer.Option("--clean/--no-clean", help="Run the claimed checks without defects too.")
@@ -45,7 +48,8 @@ def kill_matrix(
     def told(line: str, style: str) -> None:
         console.print(line, style=style, soft_wrap=True, markup=False)
 
-    matrix = killmatrix.run(chosen, folder, parallel=parallel, seed=seed, clean=clean_run, tell=told)
+    at_a_time = parallel or 3 * len(os.sched_getaffinity(0))
+    matrix = killmatrix.run(chosen, folder, parallel=at_a_time, seed=seed, clean=clean_run, tell=told)
     path = folder / "kill-matrix.json"
     path.write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if publish:

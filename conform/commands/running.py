@@ -117,12 +117,12 @@ def _all_profiles() -> list[str]:
 
 
 def _workers(asked: str | None, names: list[str], only: list[str] | None) -> int:
-    """Two or more deployments at a time where there is more than one thing to stand up; 0: in this process."""
+    """Two deployments per core, since checks mostly wait, where there is more than one to stand up; 0: no workers."""
     from conform.settings import BadArguments
 
     cores = len(os.sched_getaffinity(0))
     if asked is None:
-        return 0 if only and len(names) == 1 else max(2, min(cores, len(names)))
+        return 0 if only and len(names) == 1 else max(2, min(2 * cores, len(names)))
     if asked == "auto":
         return cores
     if not asked.isdecimal():

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import yaml
 
 from environments.contract import Client, Response, vacuous
 from suites.exchange import assert_no_crash
+from suites.waiting import wait_until
 
 HERE = Path(__file__).parent
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -59,11 +59,15 @@ class Replay:
         if "prepare" in operation:
             self.ask(operation["prepare"])
         answer = self.ask(operation["query"], operation.get("variables"))
-        until = operation.get("until")
-        ends = time.monotonic() + (until or {}).get("deadline_s", 0)
-        while until and _at(answer, until["path"]) != until["is"] and time.monotonic() < ends:
-            time.sleep(0.05)  # between two looks; the condition and its deadline are in the corpus
-            answer = self.ask(operation["query"], operation.get("variables"))
+        if until := operation.get("until"):  # the condition and its deadline are in the corpus
+            answers = [answer]
+
+            def holds() -> bool:
+                answers.append(self.ask(operation["query"], operation.get("variables")))
+                return bool(_at(answers[-1], until["path"]) == until["is"])
+
+            wait_until(holds, until["deadline_s"])
+            answer = answers[-1]
         for name, path in (operation.get("save") or {}).items():
             value = _at(answer, path)
             if isinstance(value, str):

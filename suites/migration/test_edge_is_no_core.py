@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from environments.contract import Capability, Deployment, Evidence, Node, requirement
@@ -12,6 +11,7 @@ from suites.migration.archive import pack
 from suites.migration.judges import Offered, digest, judge_refused
 from suites.migration.steps import new_mark, offer, state
 from suites.product import create_entity, entity
+from suites.waiting import wait_until
 
 SYNC_S = 6.0
 
@@ -56,11 +56,9 @@ def test_core_refuses_an_edge_archive(deployment: Deployment, evidence: Evidence
     tenant = tenants(node)[0]
     mark = new_mark()
     made = create_entity(signed_in(node, "admin", tenant), mark, {"mark": mark})
-    deadline = time.monotonic() + SYNC_S
     above = signed_in(parent, "admin", tenant)
-    while entity(above, made["id"]) is None:
-        assert time.monotonic() < deadline, f"the edge's data did not reach the core by sync in {SYNC_S:g} s"
-        time.sleep(0.05)
+    took_s = wait_until(lambda: entity(above, made["id"]) is not None, SYNC_S)
+    assert took_s <= SYNC_S, f"the edge's data did not reach the core by sync in {SYNC_S:g} s"
     offers = []
     for kind in ("tenant", "backup"):
         archive = _edge_archive(deployment, kind, tenant, mark)

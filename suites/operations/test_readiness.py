@@ -21,6 +21,7 @@ from environments.contract import (
 from suites.exchange import conclude, healed_after, http_bases, signed_in
 from suites.functional.corpus import mini
 from suites.operations.readiness import Sample, judge_readiness, look
+from suites.waiting import wait_until
 
 DEADLINE_S = 20.0  # for readiness to follow the dependency; supervisors poll at 1 to 10 s
 
@@ -38,16 +39,18 @@ def _works(client: Client) -> bool:
 
 def _round(node: Node, phase: str, client: Client, wanted: Callable[[Sample], bool]) -> list[Sample]:
     """One sample per HTTP service, each taken again until it is as wanted or the deadline is over."""
-    samples = []
-    for role, base in http_bases(node).items():
-        ends = time.monotonic() + DEADLINE_S
-        while True:
-            sample = look(node, role, base, phase, _works(client) if role == "data" else None)
-            if wanted(sample) or time.monotonic() > ends:
-                break
-            time.sleep(0.2)  # between two looks; the deadline is above
-        samples.append(sample)
-    return samples
+    return [_settled(node, role, base, phase, client, wanted) for role, base in http_bases(node).items()]
+
+
+def _settled(node: Node, role: str, base: str, phase: str, client: Client, wanted: Callable[[Sample], bool]) -> Sample:
+    looks: list[Sample] = []
+
+    def as_wanted() -> bool:
+        looks.append(look(node, role, base, phase, _works(client) if role == "data" else None))
+        return wanted(looks[-1])
+
+    wait_until(as_wanted, DEADLINE_S)
+    return looks[-1]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ def _under_faults(edge: Edge) -> None:
     edge.some(6)
     edge.cut()
     edge.some(8)
+    edge.wait_tried()
     edge.kill()
     edge.some(6)
     edge.heal()

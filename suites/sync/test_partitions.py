@@ -7,7 +7,8 @@ import pytest
 from environments.contract import Capability, Deployment, Evidence, requirement
 from suites.exchange import conclude, healed_after
 from suites.sync.judges import judge_lost, judge_resumed
-from suites.sync.workload import Edge, wait_until
+from suites.sync.workload import Edge
+from suites.waiting import wait_until
 
 RESUME_S = 15.0  # from the heal to the last write at the parent: a few retries that back off, of seconds each
 HELD_S = 1.2  # long enough for a batch to be on its way, time out once and be tried again
@@ -38,7 +39,7 @@ def test_upload_resumes_after_a_partition(deployment: Deployment, evidence: Evid
             edge.parent.wait_ready()
         if partition == "refused":
             # Until the edge has been refused; then the parent comes back.
-            wait_until(lambda: edge.status()["last_error"] is not None, HELD_S)
+            edge.wait_tried()
             before = started
             edge.parent.start("data")
             edge.parent.wait_ready()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,9 +13,11 @@ from environments.contract import Client, Deployment, Node, Response, SuiteError
 from suites.exchange import ask, assert_no_crash, document, shown, signed_in, tenants
 from suites.product import ENTITY, RELATIONSHIP, literal
 from suites.sync.history import History, Kind, Op, Outcome, Replica
+from suites.waiting import wait_until
 
 PAGE = 500
 WRITE_TIMEOUT_S = 2.0
+TRIED_S = 1.5  # a batch is on its way, times out and is tried again
 
 
 def parent_of(deployment: Deployment) -> Node:
@@ -162,6 +164,10 @@ class Edge:
         wait_until(lambda: self.status()["backlog"] == 0, 10.0)
         return int(self.status()["acked_seq"])
 
+    def wait_tried(self) -> None:
+        """Until an attempt to send has failed, or that ought to have been: what an attempt loses shows only then."""
+        wait_until(lambda: self.status()["last_error"] is not None, TRIED_S)
+
     def wait_drained(self, limit_s: float) -> float:
         """Until the parent holds what the edge holds; seconds it took. No longer than the limit: the judges say why."""
         return wait_until(lambda: self.at_edge().digest == self.at_parent().digest, limit_s)
@@ -198,16 +204,6 @@ def replica(name: str, client: Client, kind: str) -> Replica:
         if str(doc["props"].get("key", "")).startswith(kind + "/"):
             found[doc["id"]] = doc
     return Replica(name, tuple(entities), tuple(found.values()))
-
-
-def wait_until(condition: Callable[[], bool], limit_s: float, every_s: float = 0.05) -> float:
-    """Seconds until the condition held, or a little more than limit_s."""
-    started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > limit_s:
-            return time.monotonic() - started
-        time.sleep(every_s)
-    return time.monotonic() - started
 
 
 @dataclass(frozen=True)

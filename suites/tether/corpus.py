@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 from environments.contract import Client, TransportError
 from suites.exchange import ask, assert_no_crash
 from suites.product import create_entity, create_relationship, entity, launch_run
 from suites.tether.judges import Served
+from suites.waiting import wait_until
 
 
 def requests(client: Client) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -41,12 +41,13 @@ def requests(client: Client) -> Iterator[tuple[str, Callable[[], object]]]:
 
     def run() -> None:
         started = launch_run(client)
-        deadline = time.monotonic() + 5
         query = "query($id: ID!) { run(id: $id) { state } }"
-        while (state := ask(client, query, {"id": started["id"]})["run"]["state"]) in ("QUEUED", "RUNNING"):
-            assert time.monotonic() < deadline, f"the run is {state} after 5 s"
-            time.sleep(0.05)
-        assert state == "SUCCEEDED", f"the run ended {state}"
+
+        def state() -> str:
+            return str(ask(client, query, {"id": started["id"]})["run"]["state"])
+
+        wait_until(lambda: state() not in ("QUEUED", "RUNNING"), 5.0)
+        assert (ended := state()) == "SUCCEEDED", f"the run is {ended} after 5 s"
 
     def events() -> None:
         assert assert_no_crash(client.data("GET", "/v1/events?after=0"), "events").status == 200

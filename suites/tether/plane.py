@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ from environments.contract import Capability, Client, Deployment, LinkState, Nod
 from suites.exchange import assert_no_crash, document, shown, signed_in, tenants
 from suites.product import create_entity
 from suites.tether.policies import DENIED, modules, policy
+from suites.waiting import wait_until
 
 AFTER_OUTAGE_S = 10.0  # after an outage a node may pause longer between its polls
 SEEN_S = 4.0  # a node polls every 0.3 s; over a slow link an answer takes a second or two
@@ -48,7 +48,7 @@ class Plane:
         self.publish(policy(self.deployment.vendor, revision, modules(*denied)))
         self.wait(lambda: self.in_force()["revision"] == revision, f"revision {revision} is in force", AFTER_OUTAGE_S)
         # Where control has a process of its own, the data service polls for itself: its conduct tells.
-        self.wait(lambda: self.denies() == (DENIED in denied), f"revision {revision} is enforced")
+        self.wait(lambda: self.denies() == (DENIED in denied), f"revision {revision} is enforced", AFTER_OUTAGE_S)
         return revision
 
     def next_revision(self) -> int:
@@ -79,10 +79,7 @@ class Plane:
         return answer.status == 200 and answer.error_code is None
 
     def wait(self, condition: Callable[[], bool], what: str, limit_s: float = SEEN_S) -> None:
-        deadline = time.monotonic() + limit_s
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-            time.sleep(0.05)
+        assert wait_until(condition, limit_s) <= limit_s, f"not within {limit_s:g} s: {what}"
 
     def good_link(self) -> None:
         """A perfect link, for checks that are not about links: some twenty updates wait for a poll each."""

@@ -303,10 +303,15 @@ def test_until_red_leaves_an_id_at_its_first_failure(suites: Suites) -> None:
     checks = """
 @requirement("ISO-01")
 @pytest.mark.parametrize("n", range(5))
-def test_it(deployment, n): assert n < 1
+def test_it(deployment, n): print(f"ran {n}."); assert n < 1
+
+@requirement("ISO-02")
+def test_next(deployment): pass
 """
-    ran = suites(checks, *SAAS, "--no-report", "--until-red")
-    assert [record["verdict"] for record in ran.verdicts()] == ["pass", "fail"]
+    ran = suites(checks, *SAAS, "--no-report", "--until-red", "-s")
+    assert [record["verdict"] for record in ran.verdicts()] == ["pass", "fail", "pass"]
+    assert "ran 1." in ran.output
+    assert "ran 2." not in ran.output
 
 
 def test_a_run_is_never_written_over(suites: Suites) -> None:

@@ -97,7 +97,7 @@ def adds_member(name: str, content: Callable[[], bytes]) -> None:
     migration.pack = lambda members: pack({**members, name: content()})
 
 
-@defect(kills=("MIG-02",), **SOURCE)
+@defect(kills=("MIG-02", "MIG-01"), **SOURCE)
 def export_holds_password_hashes(services: Services) -> None:
     """The users' table is exported as it is, with password hashes."""
 
@@ -108,7 +108,7 @@ def export_holds_password_hashes(services: Services) -> None:
     adds_member("user.jsonl", users)
 
 
-@defect(kills=("MIG-02",), **SOURCE)
+@defect(kills=("MIG-02", "MIG-01"), **SOURCE)
 def export_holds_platform_key(services: Services) -> None:
     """The key that signs exports of every tenant travels with each of them."""
     adds_member("keys.json", lambda: Path(services.config.data_dir / "keys" / "export.json").read_bytes())

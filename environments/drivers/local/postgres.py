@@ -19,6 +19,12 @@ local all companyos_app scram-sha-256
 host all all 127.0.0.1/32 scram-sha-256
 host all all ::1/128 scram-sha-256
 """
+# A database is 300 files, and a cluster is copied for every deployment: what nobody uses is left out.
+ONE_DATABASE = f"CREATE DATABASE {DATABASE} TEMPLATE template0;\n"
+NO_OTHERS = """UPDATE pg_database SET datistemplate = false WHERE datname = 'template1';
+DROP DATABASE postgres;
+DROP DATABASE template1;
+"""
 
 
 class PostgresMissing(Exception):
@@ -83,13 +89,14 @@ class _locked:
 
 
 def initialise(data: Path) -> None:
-    """A cluster of its own, with its own system identifier, and the empty database. Takes about 0.8 s."""
+    """A cluster of its own, with its own system identifier, and the one empty database. Takes about 0.8 s."""
     data.mkdir(mode=0o700)
     os.chown(data, *account())
     bin_dir = binaries()
     initdb = [str(bin_dir / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]
     _run([*initdb, "--no-sync", "--no-instructions"], data)
-    _run([str(bin_dir / "postgres"), "--single", "-D", str(data), "postgres"], data, f"CREATE DATABASE {DATABASE};\n")
+    for database, statements in (("template1", ONE_DATABASE), (DATABASE, NO_OTHERS)):
+        _run([str(bin_dir / "postgres"), "--single", "-D", str(data), database], data, statements)
     (data / "pg_hba.conf").write_text(HBA, encoding="utf-8")
 
 

@@ -192,6 +192,8 @@ def _join(deployment: LocalDeployment) -> None:
         node = deployment.locals[name]
         if spec.variant == "tethered" and spec.parent:
             node.config["control_url"] = deployment.locals[spec.parent].url("control")
+        elif spec.variant == "edge" and spec.parent is None:
+            continue  # nobody to sync to, and no control plane
         elif spec.variant == "edge" and spec.parent:
             parent = deployment.locals[spec.parent]
             node.config["control_url"] = parent.url("control")
