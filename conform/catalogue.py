@@ -45,13 +45,14 @@ class Requirement(BaseModel):
     statement: str = Field(min_length=1)
     modes: tuple[Literal["A", "B", "Ct", "Ca", "D"], ...] | None = None
     paths: tuple[Literal["A>B", "B>C"], ...] | None = None
+    needs_links: bool = False  # nothing to ask of a profile whose sites no link joins
     how: str = ""
     defect: str = ""
     basis: str = ""
 
     @property
     def meta(self) -> bool:
-        """About the suite itself: it applies to every profile."""
+        """About the suite itself: it applies in every mode."""
         return self.suite == "meta"
 
 
@@ -134,6 +135,8 @@ def _validated(path: Path, line: int, raw: Any) -> Requirement:
 
 def applies(entry: Requirement, profile: Profile) -> Applies:
     """Whether the profile is held to the requirement, and why not."""
+    if entry.needs_links and not profile.links:
+        return Applies(False, f"about links, and {profile.id} has none")
     if entry.meta:
         return Applies(True)
     if profile.path is not None:

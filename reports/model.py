@@ -215,7 +215,7 @@ def _reach(cells: Iterable[Cell]) -> Reach:
     for group in by_id.values():
         for verdict, label in _LEFT:
             if match := [cell for cell in group if cell.verdict is verdict]:
-                needs = match[0].needs or "what this environment lacks"
+                needs = match[0].needs or "what their reason names"
                 left[label][label.format(needs=needs)] += 1
                 break
         else:

@@ -58,8 +58,6 @@ def test_every_judge_is_vacuous_on_nothing(deployment: Deployment, evidence: Evi
 def test_links_are_what_was_asked(deployment: Deployment, evidence: Evidence) -> None:
     """Each direction of each link was measured before the checks, and is within tolerance of what the profile asks."""
     rows = list(deployment.calibration)
-    if not deployment.links.names():
-        untestable("packet-links: this profile has no link to measure; a profile with one (edge-dil) shows it")
     evidence.add("calibration", [vars(row) for row in rows])
     problems = judge_calibration(rows)
     seen = {row.link for row in rows}

@@ -219,7 +219,7 @@ def test_no_check_counts_on_a_network_that_is_not_proven(suites: Suites, switch:
 @requirement("ISO-01")
 def test_product(deployment): pass
 
-@requirement("META-03")
+@requirement("META-04")
 def test_proof(deployment): pass
 """
     ran = suites(checks, *SAAS, "--no-report", **{switch: False})
