@@ -26,7 +26,7 @@ PASSED = Judged(Verdict.PASS)
 
 def of_exception(error: BaseException) -> Judged:
     """The verdict that an exception out of a check stands for."""
-    text = str(error).strip() or type(error).__name__
+    text = _said(error) or type(error).__name__
     if isinstance(error, BaseExceptionGroup):
         return _of_group(error)
     if isinstance(error, Vacuous):
@@ -46,6 +46,12 @@ def of_exception(error: BaseException) -> Judged:
     if isinstance(error, pytest.skip.Exception):
         return Judged(Verdict.ERROR, f"a check must not skip; it says `untestable` and names a capability: {text}")
     return Judged(Verdict.ERROR, f"{type(error).__name__}: {text}")
+
+
+def _said(error: BaseException) -> str:
+    """The message; without what pytest appends to that of an assertion, the expression taken apart."""
+    text = str(error).strip()
+    return text.split("\nassert ")[0].rstrip() if isinstance(error, AssertionError) else text
 
 
 def _of_group(group: BaseExceptionGroup[BaseException]) -> Judged:

@@ -28,7 +28,7 @@ _OUTCOME_STYLE = {
 
 
 def show(report: Report, console: Console | None = None, *, everything: bool = False) -> None:
-    """Print matrix, failures and outcome; `everything` lists the ids without a check too."""
+    """Print matrix, failures and outcome; `everything` lists the ids without a check, or asked of no profile, too."""
     console = console or Console()
     console.print(matrix(report, console.width, everything=everything))
     for cell in report.cells:
@@ -63,24 +63,29 @@ def matrix(report: Report, width: int = 80, *, everything: bool = False) -> Rend
     columns = Columns([Text(f"{number} {profile.id}") for number, profile in numbered], padding=(0, 2))
     cells = {(cell.requirement, cell.profile): cell for cell in report.cells}
     suite = ""
-    shown = 0
-    for entry in report.requirements:
-        if not everything and entry.id not in report.in_force:
-            continue
+    asked = {cell.requirement for cell in report.cells if cell.verdict is not Verdict.NOT_APPLICABLE}
+    shown = [entry for entry in report.requirements if everything or entry.id in asked.intersection(report.in_force)]
+    for entry in shown:
         if entry.suite != suite:
             table.add_section()
             suite = entry.suite
         row = [_glyph(cells[entry.id, profile.id].verdict) for profile in report.profiles]
         table.add_row(Text(entry.id), *row, Text(entry.statement, "dim"))
-        shown += 1
-    used = [verdict for verdict in Verdict if any(cell.verdict is verdict for cell in cells.values())]
+    listed = [cells[entry.id, profile.id].verdict for entry in shown for profile in report.profiles]
+    used = [verdict for verdict in Verdict if verdict in listed]
     legend = Columns([Text.assemble(_glyph(verdict), f" {verdict.value}") for verdict in used], padding=(0, 2))
     parts: list[RenderableType] = [columns, Text(), table, Text(), legend]
-    if hidden := len(report.requirements) - shown:
-        parts.append(
-            Text(f"{hidden} more in the catalogue have no check yet; report.json and report.html list them", "dim")
-        )
+    if hidden := _hidden(report, asked) if not everything else "":
+        parts.append(Text(f"not shown: {hidden}; report.json and report.html list them", "dim"))
     return Group(*parts, Text())
+
+
+def _hidden(report: Report, asked: set[str]) -> str:
+    """What the matrix leaves out, in words; empty if nothing."""
+    without = sum(entry.id in asked and entry.id not in report.in_force for entry in report.requirements)
+    elsewhere = sum(entry.id not in asked for entry in report.requirements)
+    parts = [(without, "without a check yet"), (elsewhere, "asked of other profiles")]
+    return ", ".join(f"{count} {why}" for count, why in parts if count)
 
 
 def _glyph(verdict: Verdict) -> Text:
