@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -34,6 +35,14 @@ def fail(line: str, code: int) -> int:
 def say(line: str, style: str = "") -> None:
     """One line, never folded: a pipe and a copy want it whole."""
     out.print(Text(line, style), soft_wrap=True)
+
+
+def shown_path(path: Path) -> str:
+    """Relative to here, if it is below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def print_json(document: Any) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
-import sys
 from collections.abc import Generator, Iterable
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +11,7 @@ import pytest
 
 from conform import catalogue
 from conform.checking import PARTS
-from conform.matrix import published
+from conform.header import header
 from conform.settings import Settings
 from reports.journal import JournalWriter, merge, now
 
@@ -72,24 +69,15 @@ class Controller:
         if self._writer is not None:
             return
         settings, entries = self.settings, catalogue.catalogue()
-        in_force = {check.requirement for check in self._known}
         self._writer = JournalWriter(settings.run_dir / PARTS / "controller.jsonl")
         self._writer.write(
             "header",
-            run_id=settings.run_id,
-            started_at=self._started_at,
-            suite_version=_version(),
-            argv=["conform" if Path(sys.argv[0]).name == "conform" else "pytest", *sys.argv[1:]],
-            seed=settings.seed,
-            driver=settings.driver,
-            host=_host(),
-            strict=settings.strict,
-            catalogue=[entry.model_dump(mode="json") for entry in entries.values()],
-            profiles=[_profile_entry(profile, entries) for profile in settings.profiles],
-            in_force=[identifier for identifier in entries if identifier in in_force],
-            selected=self._selected(nodeids, entries),
-            defects_on=list(settings.defects),
-            kill_matrix_digest=(published() or {}).get("digest", ""),
+            **header(
+                settings,
+                started_at=self._started_at,
+                in_force=(check.requirement for check in self._known),
+                selected=self._selected(nodeids, entries),
+            ),
         )
         for nodeid in self._broken:
             self._writer.write("event", what=f"not collected: {nodeid}")
@@ -161,18 +149,6 @@ def _suites_folder(config: pytest.Config) -> Path:
     return folder if folder.is_dir() else catalogue.SUITES
 
 
-def _profile_entry(profile: Any, entries: dict[str, catalogue.Requirement]) -> dict[str, Any]:
-    applies = {identifier: catalogue.applies(entry, profile) for identifier, entry in entries.items()}
-    return {
-        "id": profile.id,
-        "title": profile.title,
-        "mode": None if profile.path else profile.mode,
-        "modes": profile.path.split(">") if profile.path else [profile.mode],
-        "path": profile.path,
-        "applies": {name: {"applies": each.applies, "reason": each.reason} for name, each in applies.items()},
-    }
-
-
 def _where(nodeid: str) -> tuple[str, str]:
     """(file name, function) of a node id."""
     path, _, rest = nodeid.partition("::")
@@ -182,21 +158,3 @@ def _where(nodeid: str) -> tuple[str, str]:
 def _last_line(report: pytest.CollectReport) -> str:
     lines = [line for line in str(report.longrepr).splitlines() if line.strip()]
     return lines[-1].strip() if lines else "no reason given"
-
-
-def _version() -> str:
-    try:
-        return metadata.version("companyos-conform")
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _host() -> dict[str, Any]:
-    import os
-
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from conform.settings import Settings
@@ -23,8 +24,15 @@ class NotProvisioned(SuiteError):
 
 
 class Holder:
-    def __init__(self, profile: Profile, settings: Settings, recorder: Recorder, worker: str) -> None:
-        self.profile = profile
+    def __init__(
+        self,
+        profile: Profile,
+        settings: Settings,
+        recorder: Recorder,
+        worker: str,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.profile, self._progress = profile, progress
         self._settings, self._recorder, self._worker = settings, recorder, worker
         self._deployment: Any = None
         self._failure: str | None = None
@@ -60,12 +68,13 @@ class Holder:
                 defects=list(self._settings.service_defects),
                 network_defects=list(self._settings.network_defects),
                 calibrate=self._settings.calibrate,
+                progress=self._progress,
             )
         except Exception as error:
             self._failure = f"{self.profile.id} did not get ready: {str(error).strip() or type(error).__name__}"
-            self._event(self._failure)
+            self.event(self._failure)
             raise NotProvisioned(self._failure) from error
-        self._event(f"ready after {time.monotonic() - began:.1f} s")
+        self.event(f"ready after {time.monotonic() - began:.1f} s")
         self._record_start()
 
     def _record_start(self) -> None:
@@ -103,7 +112,7 @@ class Holder:
             self._deployment.heal()
         except Exception as error:
             problem = str(error).strip() or type(error).__name__
-            self._event(f"not healed, torn down: {problem}")
+            self.event(f"not healed, torn down: {problem}")
             self.close()
             return crashes, problem
         return crashes, None
@@ -112,7 +121,7 @@ class Holder:
         crashed = getattr(self._deployment, "crashed", None)  # beyond the contract: an attached deployment has none
         found = [str(line) for line in crashed()] if crashed else []
         for line in found:
-            self._event(line)
+            self.event(line)
         return found
 
     def close(self) -> None:
@@ -125,11 +134,11 @@ class Holder:
             for row in timeline() if timeline else ():
                 self._recorder.write("timeline", profile=self.profile.id, deployment=self.label, **row)
         except Exception as error:
-            self._event(f"the link timeline could not be read: {error}")
+            self.event(f"the link timeline could not be read: {error}")
         try:
             deployment.close(**({"keep_files": True} if self._settings.keep else {}))
         except Exception as error:
-            self._event(f"not torn down: {error}. `conform clean` removes what is left")
+            self.event(f"not torn down: {error}. `conform clean` removes what is left")
 
-    def _event(self, what: str) -> None:
+    def event(self, what: str) -> None:
         self._recorder.write("event", profile=self.profile.id, deployment=self.label, t_s=time.time(), what=what)

@@ -25,7 +25,7 @@ def table(shown: Mapping[str, Any], counters: Mapping[str, Mapping[str, Any]], t
         dropped = count.get("dropped") or {}
         made.add_row(
             f"{each['a']} → {each['b']}",
-            _up(state),
+            _condition(each),
             f"{state['delay_s'] * 1e3:g} ms",
             f"{state['jitter_s'] * 1e3:g} ms",
             f"{state['loss'] * 100:g} %",
@@ -43,7 +43,7 @@ def lines(shown: Mapping[str, Any]) -> Iterable[str]:
         state = each["state"]
         yield (
             f"link {each['a']}>{each['b']} {'up' if state['up'] else 'DOWN'} delay={state['delay_s'] * 1e3:g}ms"
-            f" loss={state['loss'] * 100:g}% rate={rate(state['rate_bps'])}"
+            f" jitter={state['jitter_s'] * 1e3:g}ms loss={state['loss'] * 100:g}% rate={rate(state['rate_bps'])}"
         )
 
 
@@ -56,11 +56,10 @@ def rate(bps: float | None) -> str:
     return f"{bps:g} bit/s"
 
 
-def _up(state: Mapping[str, Any]) -> Text:
-    if not state["up"]:
+def _condition(direction: Mapping[str, Any]) -> Text:
+    if not direction["state"]["up"]:
         return Text("CUT", "bold red")
-    degraded = state["loss"] or state["delay_s"] > 0.001 or state["rate_bps"] is not None
-    return Text("degraded", "yellow") if degraded else Text("up", "green")
+    return Text("as asked", "green") if direction["as_asked"] else Text("changed", "yellow")
 
 
 def _counters(counters: Mapping[str, Mapping[str, Any]], a: str, b: str) -> Mapping[str, Any]:

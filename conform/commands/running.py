@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from conform.asked import Asked
 from conform.console import (
     EXIT_BAD_ARGUMENTS,
     EXIT_SUITE_ERROR,
@@ -20,6 +21,7 @@ from conform.console import (
     out,
     print_json,
     say,
+    shown_path,
 )
 
 ProfileOption = Annotated[
@@ -65,49 +67,25 @@ def run(
     names = list(dict.fromkeys(profile or _all_profiles()))
     run_id = options.new_run_id()
     folder = (run_dir or Path("runs", run_id)).absolute()
-    asked = _Asked(names, only, suite, defect, seed, strict, link, driver, folder, run_id, keep)
+    asked = Asked(
+        profile=names,
+        only=only or [],
+        suite=suite or [],
+        defect=defect or [],
+        seed=seed,
+        conform_strict=strict,
+        link=link,
+        driver=driver,
+        run_dir=folder,
+        run_id=run_id,
+        keep=keep,
+    )
     options.settle(asked, Path.cwd())  # refuses bad names before anything is started
     if (folder / "journal.jsonl").exists() or (folder / "parts").exists():
         raise options.BadArguments(f"--run-dir: {folder} holds a run already. Name a new folder.")
     count = _workers(workers, names, only)
     code, controller = _pytest(asked, count, quiet=as_json)
     _finish(code, controller, folder, junit, as_json, everything)
-
-
-class _Asked:
-    """The options as the plugin parses them; `settle` validates the same in both."""
-
-    def __init__(
-        self,
-        profile: list[str],
-        only: list[str] | None,
-        suite: list[str] | None,
-        defect: list[str] | None,
-        seed: int | None,
-        strict: bool,
-        link: str | None,
-        driver: str,
-        run_dir: Path,
-        run_id: str,
-        keep: bool,
-    ) -> None:
-        self.profile, self.only, self.suite, self.defect = profile, only or [], suite or [], defect or []
-        self.seed, self.conform_strict, self.link, self.driver = seed, strict, link, driver
-        self.run_dir, self.run_id, self.keep = str(run_dir), run_id, keep
-        self.no_report = self.uncalibrated = self.until_red = False
-
-    def arguments(self) -> list[str]:
-        arguments = []
-        for name in ("profile", "only", "suite", "defect"):
-            for value in getattr(self, name):
-                arguments += [f"--{name}", value]
-        for name in ("seed", "link", "driver", "run_dir", "run_id"):
-            if getattr(self, name) is not None:
-                arguments += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
-        for name in ("conform_strict", "keep"):
-            if getattr(self, name):
-                arguments.append(f"--{name.replace('_', '-')}")
-        return arguments
 
 
 def _all_profiles() -> list[str]:
@@ -130,7 +108,7 @@ def _workers(asked: str | None, names: list[str], only: list[str] | None) -> int
     return int(asked)
 
 
-def _pytest(asked: _Asked, workers: int, quiet: bool) -> tuple[int, Any]:
+def _pytest(asked: Asked, workers: int, quiet: bool) -> tuple[int, Any]:
     """Run pytest on the suites in this process; (its exit code, the controller plugin or None)."""
     import pytest
 
@@ -172,8 +150,8 @@ def _finish(code: int, controller: Any, folder: Path, junit: Path | None, as_jso
 
         console.show(report if everything else _selected(report), out, everything=everything)
         if report.partial:
-            say(f"cut short: {_shown(folder / 'journal.jsonl')} is marked partial", "bold yellow")
-        say(f"report: {_shown(folder / 'report.html')}")
+            say(f"cut short: {shown_path(folder / 'journal.jsonl')} is marked partial", "bold yellow")
+        say(f"report: {shown_path(folder / 'report.html')}")
     raise typer.Exit(code)
 
 
@@ -188,10 +166,3 @@ def _selected(report: Any) -> Any:
     cells = [cell for cell in report.cells if cell.requirement in judged]
     requirements = [entry for entry in report.requirements if entry.id in judged]
     return report.model_copy(update={"requirements": requirements, "cells": cells})
-
-
-def _shown(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -7,22 +7,31 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group
 from rich.live import Live
 from rich.table import Table
-from rich.text import Text
 
+from conform import catalogue
+from conform.asked import Asked
 from conform.commands.links import BY_HAND
-from conform.console import EXIT_SUITE_ERROR, complete_defect, complete_profile, fail, out, print_json, say
-from conform.linktable import lines, table
+from conform.console import EXIT_SUITE_ERROR, complete_defect, complete_profile, fail, out, print_json, say, shown_path
+from conform.controlling import JOURNAL
+from conform.header import header
+from conform.holder import Holder, NotProvisioned
+from conform.settings import Settings
+from conform.watching import Changes
+from reports.build import build
+from reports.journal import JournalWriter, now
 
 REFRESH_S = 0.5
+LAST_EVENTS = 10  # lines below the live table; all of them are in the report
 
 
 def up(
@@ -41,45 +50,54 @@ def up(
 ) -> None:
     """Stand a profile up and keep it running until Ctrl-C, with a live table of its links and the sync backlog.
 
-    Links are changed from another shell: [bold]conform link cut edge-1--saas[/bold]
+    Links are changed from another shell: [bold]conform link cut edge-1--saas[/bold]. What happened, and when, is kept
+    in runs/<run id>/ as journal and report.
     """
-    import environments
     from conform import settings as options
 
-    loaded = options.load_profile(profile, link)
-    service, network = options.split_defects(defect or [])
+    run_id = BY_HAND + options.new_run_id()
+    asked = Asked([profile], defect=defect or [], seed=seed, link=link, run_id=run_id, keep=keep)
+    settings = options.settle(asked, Path.cwd())
     stop = threading.Event()
-    deployment: Any = None
-    with _stops(stop):
+    with _stops(stop), _journal(settings) as journal:
+        holder = Holder(settings.profiles[0], settings, journal, "up", _quiet if as_json else _progress)
         try:
-            deployment = environments.provision(
-                loaded,
-                run_id=BY_HAND + options.new_run_id(),
-                seed=seed,
-                defects=list(service),
-                network_defects=list(network),
-                progress=(lambda _: None) if as_json else (lambda what: say(f"  {what}", "dim")),
-            )
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-        except Exception as error:
-            raise typer.Exit(fail(f"{loaded.id} did not get ready: {error}", EXIT_SUITE_ERROR)) from None
-        try:
-            document = deployment.describe()
+            document = holder.get().describe()  # type: ignore[attr-defined]
             if as_json:
                 print_json(document)
             else:
                 _show(document)
-            _watch(deployment, stop, None if seconds is None else time.monotonic() + seconds, quiet=as_json)
+            _watch(holder, stop, None if seconds is None else time.monotonic() + seconds, quiet=as_json)
+        except NotProvisioned as refusal:
+            raise typer.Exit(fail(str(refusal), EXIT_SUITE_ERROR)) from None
         except KeyboardInterrupt:
             pass
         finally:
             _deaf()
-            deployment.close(keep_files=keep)
-            if not as_json:
-                kept = f"; files kept in {deployment.workdir}" if keep else ""
-                with contextlib.suppress(OSError):  # the terminal may be gone
-                    say(f"{loaded.id} torn down{kept}")
+            holder.close()
+    build(settings.run_dir / JOURNAL, settings.run_dir)
+    if not as_json:
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            kept = f"; files kept in {document['workdir']}" if keep else ""
+            say(f"{settings.profiles[0].id} torn down{kept}")
+            say(f"what happened: {shown_path(settings.run_dir / 'report.html')}")
+
+
+@contextmanager
+def _journal(settings: Settings) -> Iterator[JournalWriter]:
+    """A journal in which no requirement is asked for: the deployment, what happened in it, its link timeline."""
+    in_force = (check.requirement for check in catalogue.checks())
+    with JournalWriter(settings.run_dir / JOURNAL) as writer:
+        writer.write("header", **header(settings, started_at=now(), in_force=in_force, selected=[]))
+        yield writer
+
+
+def _quiet(what: str) -> None:
+    """With --json only the document is printed."""
+
+
+def _progress(what: str) -> None:
+    say(f"  {what}", "dim")
 
 
 @contextmanager
@@ -127,78 +145,22 @@ def _show(document: dict[str, Any]) -> None:
         say(f"the addresses are inside the sites; a shell in {site}: {enter} -t {pid}", "dim")
 
 
-def _watch(deployment: Any, stop: threading.Event, until: float | None, quiet: bool) -> None:
-    """The live table on a terminal; on a pipe a line whenever something changed."""
-    router = _router(deployment)
-    backlog = Backlog(deployment)
-    crashes: list[str] = []  # each is told once by the deployment, and stays on the screen
+def _watch(holder: Holder, stop: threading.Event, until: float | None, quiet: bool) -> None:
+    """A live table, and below it what happened last; on a pipe a line whenever something changed."""
+    changes = Changes(holder)
 
-    def picture() -> Group:
-        crashes.extend(deployment.crashed())
-        return _picture(router, [*backlog.lines(), *crashes])
-
-    def over() -> bool:
-        return stop.is_set() or (until is not None and time.monotonic() >= until)
+    def ticks() -> Iterator[list[str]]:
+        while not stop.is_set() and (until is None or time.monotonic() < until):
+            yield [f"{time.strftime('%H:%M:%S')} {line}" for line in changes.look()]
+            stop.wait(REFRESH_S)  # the refresh interval of the table
 
     if out.is_terminal and not quiet:
-        with Live(picture(), console=out, auto_refresh=False) as live:
-            while not over():
-                live.update(picture(), refresh=True)
-                stop.wait(REFRESH_S)  # the refresh interval of the table
+        last: deque[str] = deque(maxlen=LAST_EVENTS)
+        with Live(console=out, auto_refresh=False) as live:
+            for lines_ in ticks():
+                last.extend(lines_)
+                live.update(changes.picture(last), refresh=True)
         return
-    told: set[str] = set()
-    while not over():
-        crashes.extend(deployment.crashed())
-        current = {*lines(router("show")), *backlog.lines(), *crashes}
-        if not quiet:
-            for line in sorted(current - told):
-                say(f"{time.strftime('%H:%M:%S')} {line}")
-            told = current
-        stop.wait(REFRESH_S)
-
-
-def _router(deployment: Any) -> Callable[[str], dict[str, Any]]:
-    from environments.network.client import command
-
-    def ask(name: str) -> dict[str, Any]:
-        try:
-            return dict(command(deployment.workdir, {"command": name}))
-        except OSError:
-            return {}
-
-    return ask
-
-
-def _picture(router: Callable[[str], dict[str, Any]], below: list[str]) -> Group:
-    shown, counters = router("show"), router("counters").get("counters", {})
-    parts: list[Any] = [Text(), table(shown, counters) if shown.get("links") else Text("no links", "dim")]
-    parts += [Text(line, "bold") for line in below]
-    parts.append(Text("Ctrl-C tears down; `conform link` in another shell changes links", "dim"))
-    return Group(*parts)
-
-
-class Backlog:
-    """What each edge node has not yet synced, as the node reports it."""
-
-    def __init__(self, deployment: Any) -> None:
-        self._nodes = [node for node in deployment.nodes.values() if str(node.mode) == "D"]
-        self._clients: dict[str, Any] = {}
-
-    def lines(self) -> list[str]:
-        return [line for node in self._nodes if (line := self._line(node))]
-
-    def _line(self, node: Any) -> str:
-        from environments.contract import TransportError
-
-        try:
-            if node.name not in self._clients:
-                self._clients[node.name] = node.login(node.user("operator"))
-            answer = self._clients[node.name].admin("GET", "/v1/sync", timeout_s=1.0)
-            if answer.status == 401:  # the token has expired
-                self._clients.pop(node.name)
-                return self._line(node)
-            status = answer.json()
-        except (TransportError, ValueError, AssertionError) as refusal:
-            return f"sync {node.name}: no answer ({refusal})"
-        error = f" last_error={status['last_error']}" if status.get("last_error") else ""
-        return f"sync {node.name}: backlog={status.get('backlog')} acked_seq={status.get('acked_seq')}{error}"
+    for lines_ in ticks():
+        for line in lines_ if not quiet else ():
+            say(line)

@@ -164,7 +164,13 @@ class Control:
             "mode": router.sentinel.answer_mode,
             "phase": router.sentinel.phase,
             "links": [
-                {"link": d.link, "a": d.source, "b": d.target, "state": asdict(d.state)}
+                {
+                    "link": d.link,
+                    "a": d.source,
+                    "b": d.target,
+                    "state": asdict(d.state),
+                    "as_asked": d.state == d.initial,  # the state of the profile
+                }
                 for d in router.directions.values()
             ],
             "unlinked": {name: port.unlinked for name, port in router.ports.items()},
