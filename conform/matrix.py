@@ -102,10 +102,11 @@ def published(folder: Path = SUITES.parent / "docs") -> dict[str, Any] | None:
 
 
 def publish(matrix: Matrix, folder: Path) -> list[Path]:
-    """Write kill-matrix.json and kill-matrix.md."""
+    """Write kill-matrix.json and kill-matrix.md, without the places of this machine's logs."""
     folder.mkdir(exist_ok=True)
     as_json, as_text = folder / "kill-matrix.json", folder / "kill-matrix.md"
-    as_json.write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    anywhere = matrix.model_copy(update={"rows": [row.model_copy(update={"log": ""}) for row in matrix.rows]})
+    as_json.write_text(anywhere.model_dump_json(indent=1) + "\n", encoding="utf-8")
     as_text.write_text("\n".join(markdown(matrix)) + "\n", encoding="utf-8")
     return [as_json, as_text]
 
