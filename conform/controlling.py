@@ -12,6 +12,7 @@ import pytest
 from conform import catalogue
 from conform.checking import PARTS
 from conform.header import header
+from conform.interrupts import forward
 from conform.settings import Settings
 from reports.journal import JournalWriter, merge, now
 
@@ -32,6 +33,7 @@ class Controller:
         self._writer: JournalWriter | None = None
         self._known = catalogue.checks(_suites_folder(config))
         self._broken: list[str] = []
+        self._interrupted = False
         if (settings.run_dir / JOURNAL).exists() or (settings.run_dir / PARTS).exists():
             raise pytest.UsageError(f"--run-dir: {settings.run_dir} holds a run already. Name a new folder.")
 
@@ -97,6 +99,12 @@ class Controller:
 
     # -- the end
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        if type(excinfo.value) is KeyboardInterrupt:  # xdist raises a kind of it when it gives up
+            self._interrupted = True
+            if self._distributed:  # its children are the workers, and nothing else
+                forward()
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
@@ -106,7 +114,8 @@ class Controller:
         stopped = bool(session.shouldstop or session.shouldfail)
         if ended == pytest.ExitCode.INTERNAL_ERROR:
             self._writer.write("event", what="pytest met an internal error")
-        self._writer.close(partial=stopped or ended in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR))
+        broken_off = ended in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        self._writer.close(partial=stopped or broken_off, interrupted=self._interrupted)
         self._conclude(session)
         return result
 

@@ -24,7 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
         or (config.option.collectonly and getattr(config.option, "numprocesses", None))
     ):
         return
-    from conform import fixtures
+    from conform import fixtures, interrupts
     from conform.checking import Checking
     from conform.controlling import Controller
 
@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = options.settle(config.option, config.invocation_params.dir)
     except options.BadArguments as error:
         raise pytest.UsageError(str(error)) from None
+    interrupts.first_only()
     distributed = worker is None and config.getoption("dist", "no") != "no"
     config.option.continue_on_collection_errors = True  # the ids of a broken module become errors, the others run
     if not distributed:

@@ -125,15 +125,16 @@ class JournalWriter:
                 self._records += 1
             self._append(kind, fields)
 
-    def close(self, partial: bool = False) -> None:
-        """Write the footer and fsync. Closing twice is allowed; the first call counts."""
+    def close(self, partial: bool = False, interrupted: bool = False) -> None:
+        """Write the footer and fsync. Closing twice is allowed; the first call counts. interrupted: by a person."""
         with self._lock:
             if self._file.closed:
                 return
             fields = {
                 "finished_at": now(),
                 "records": self._records,
-                "partial": partial,
+                "partial": partial or interrupted,
+                **({"interrupted": True} if interrupted else {}),
                 "digest": self._digest.hexdigest(),
             }
             self._append("footer", fields)
@@ -191,6 +192,7 @@ def merge(paths: Sequence[Path | str], target: Path | str, partial: bool = False
     """
     headers: list[tuple[Path, Mapping[str, Any]]] = []
     records: list[Mapping[str, Any]] = []
+    interrupted = False
     for path in map(Path, paths):
         entries, whole = _scan(path, torn_end=True)
         headers += [(path, entry) for entry in entries if entry["kind"] == "header"]
@@ -199,6 +201,7 @@ def merge(paths: Sequence[Path | str], target: Path | str, partial: bool = False
             what = f"journal part {path.name} has no footer: its worker was killed after line {len(entries)}"
             records.append({"kind": "event", "profile": "", "t_s": 0.0, "what": what})
         partial = partial or not whole or bool(entries[-1].get("partial"))
+        interrupted = interrupted or (whole and bool(entries[-1].get("interrupted")))
     if not headers:
         raise JournalError(Path(target), 0, "no part has a header", "Merge the part of the controlling process too")
     first, header = headers[0]
@@ -217,7 +220,7 @@ def merge(paths: Sequence[Path | str], target: Path | str, partial: bool = False
     except BaseException:
         writer.close(partial=True)
         raise
-    writer.close(partial=partial)
+    writer.close(partial=partial, interrupted=interrupted)
     return read(target)
 
 

@@ -127,7 +127,7 @@ def from_journal(journal: Journal) -> Report:
         found[record.requirement, record.profile].append(record)
     partial = bool(journal.footer.get("partial"))
     cells = [
-        _cell(entry, profile, head, found[entry.id, profile.id], partial)
+        _cell(entry, profile, head, found[entry.id, profile.id], bool(journal.footer.get("interrupted")))
         for entry in head.catalogue
         for profile in head.profiles
     ]
@@ -152,14 +152,14 @@ def from_journal(journal: Journal) -> Report:
 
 
 def _cell(
-    entry: CatalogueEntry, profile: ProfileEntry, head: Header, checks: list[VerdictRecord], partial: bool
+    entry: CatalogueEntry, profile: ProfileEntry, head: Header, checks: list[VerdictRecord], interrupted: bool
 ) -> Cell:
-    verdict, reason, needs = _decide(entry, profile, head, checks, partial)
+    verdict, reason, needs = _decide(entry, profile, head, checks, interrupted)
     return Cell(requirement=entry.id, profile=profile.id, verdict=verdict, reason=reason, needs=needs, checks=checks)
 
 
 def _decide(
-    entry: CatalogueEntry, profile: ProfileEntry, head: Header, checks: list[VerdictRecord], partial: bool
+    entry: CatalogueEntry, profile: ProfileEntry, head: Header, checks: list[VerdictRecord], interrupted: bool
 ) -> tuple[Verdict, str, str]:
     applies = profile.applies.get(entry.id)
     if applies is None:
@@ -177,7 +177,9 @@ def _decide(
         return Verdict.NO_CHECK_YET, Verdict.NO_CHECK_YET.meaning, ""
     if head.selected is not None and entry.id not in head.selected:
         return Verdict.NOT_SELECTED, Verdict.NOT_SELECTED.meaning, ""
-    return Verdict.ERROR, "the run was cut short before its verdict" if partial else "no verdict recorded", ""
+    if interrupted:
+        return Verdict.NOT_SELECTED, "interrupted before its verdict", ""
+    return Verdict.ERROR, "no verdict recorded", ""
 
 
 def _worst(checks: list[VerdictRecord]) -> tuple[Verdict, str, str]:

@@ -96,11 +96,11 @@ def interleave(
     draw = random.Random(seed)
     plan = [(draw.randrange(2), draw.choices(list(KINDS), list(KINDS.values()))[0]) for _ in range(count)]
     cursor, lock, ends = iter(plan), threading.Lock(), time.monotonic() + deadline_s
-    url, leaked = node.url("data") + "/graphql", threading.Event()
+    url, over = node.url("data") + "/graphql", threading.Event()
 
     def work(_: int) -> list[Operation]:
         session, done = node.http(), []
-        while time.monotonic() < ends and not leaked.is_set():
+        while time.monotonic() < ends and not over.is_set():
             with lock:
                 step = next(cursor, None)
             if step is None:
@@ -118,12 +118,15 @@ def interleave(
                 continue
             leak = _leak(kind, answer.status, answer.body, own, other)
             if leak:
-                leaked.set()
+                over.set()
             done.append(Operation(own.tenant, kind, answer.status, own.mark.encode() in answer.body, leak))
         return done
 
     with ThreadPoolExecutor(threads) as pool:
-        return [operation for part in pool.map(work, range(threads)) for operation in part]
+        try:
+            return [operation for part in pool.map(work, range(threads)) for operation in part]
+        finally:
+            over.set()  # Ctrl-C does not wait for what is left of the plan
 
 
 def judge_interleaving(history: Sequence[Operation], floor: int = FLOOR) -> list[str]:

@@ -299,6 +299,27 @@ def test_stopped(deployment): raise KeyboardInterrupt
     assert ran.code != 0
 
 
+def test_a_signal_to_the_run_alone_ends_its_workers_and_tears_down(suites: Suites) -> None:
+    checks = """
+import os, signal, time
+@requirement("ISO-01")
+def test_first(deployment): pass
+
+@requirement("ISO-02")
+def test_long(deployment):
+    os.kill(os.getppid(), signal.SIGTERM)
+    time.sleep(60)
+
+@requirement("ISO-08")
+def test_never(deployment): pass
+"""
+    ran = suites(checks, *SAAS, "-n", "1")
+    assert ran.journal.footer["interrupted"] is True
+    assert [record["requirement"] for record in ran.verdicts()] == ["ISO-01"]
+    assert ran.log == ["made saas", "closed saas"]
+    assert ran.code == 2
+
+
 def test_until_red_leaves_an_id_at_its_first_failure(suites: Suites) -> None:
     checks = """
 @requirement("ISO-01")

@@ -1,0 +1,32 @@
+"""Ctrl-C and SIGTERM: the first one ends the run, and no further one ends the tearing down."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from types import FrameType
+
+import psutil
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def first_only() -> None:
+    """From now on the first of these signals is a KeyboardInterrupt, and those after it are ignored."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, _raise)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def forward() -> None:
+    """Interrupt the children of this process, which a signal to it alone does not reach."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            child.send_signal(signal.SIGINT)
