@@ -28,7 +28,7 @@ from environments.drivers.local.hosts import LoopbackSite, SiteHost, free_port
 from environments.drivers.local.node import SERVICES, LocalNode, write_private
 from profiles import NodeSpec, Profile, State
 
-ROOT = Path(tempfile.gettempdir()) / "companyos-conform"
+ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
 PORTS = {"data": 4000, "control": 4100, "edge": 4000, "postgres": 5432}
 Progress = Callable[[str], None]
 
