@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one ends the run, and no further one ends the tearing down."""
+"""Ctrl-C, SIGTERM, SIGHUP: the first one ends the run, and no further one ends the tearing down."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from types import FrameType
 
 import psutil
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def first_only() -> None:
@@ -19,9 +19,14 @@ def first_only() -> None:
             signal.signal(number, _raise)
 
 
+def ignore() -> None:
+    """From now on none of them is heeded: what is torn down is torn down whole."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _raise(number: int, frame: FrameType | None) -> None:
-    for each in _SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
+    ignore()
     raise KeyboardInterrupt
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 from rich.table import Table
 
-from conform import catalogue
+from conform import catalogue, interrupts
 from conform.asked import Asked
 from conform.commands.links import BY_HAND
 from conform.console import EXIT_SUITE_ERROR, complete_defect, complete_profile, fail, out, print_json, say, shown_path
@@ -58,27 +56,28 @@ def up(
     run_id = BY_HAND + options.new_run_id()
     asked = Asked([profile], defect=defect or [], seed=seed, link=link, run_id=run_id, keep=keep)
     settings = options.settle(asked, Path.cwd())
-    stop = threading.Event()
-    with _stops(stop), _journal(settings) as journal:
+    kept = ""
+    interrupts.first_only()
+    with _journal(settings) as journal:
         holder = Holder(settings.profiles[0], settings, journal, "up", _quiet if as_json else _progress)
         try:
             document = holder.get().describe()  # type: ignore[attr-defined]
+            kept = f"; files kept in {document['workdir']}" if keep else ""
             if as_json:
                 print_json(document)
             else:
                 _show(document)
-            _watch(holder, stop, None if seconds is None else time.monotonic() + seconds, quiet=as_json)
+            _watch(holder, seconds, quiet=as_json)
         except NotProvisioned as refusal:
             raise typer.Exit(fail(str(refusal), EXIT_SUITE_ERROR)) from None
         except KeyboardInterrupt:
             pass
         finally:
-            _deaf()
+            interrupts.ignore()
             holder.close()
     build(settings.run_dir / JOURNAL, settings.run_dir)
     if not as_json:
         with contextlib.suppress(OSError):  # the terminal may be gone
-            kept = f"; files kept in {document['workdir']}" if keep else ""
             say(f"{settings.profiles[0].id} torn down{kept}")
             say(f"what happened: {shown_path(settings.run_dir / 'report.html')}")
 
@@ -98,29 +97,6 @@ def _quiet(what: str) -> None:
 
 def _progress(what: str) -> None:
     say(f"  {what}", "dim")
-
-
-@contextmanager
-def _stops(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM and SIGHUP end it as Ctrl-C does."""
-
-    def raised(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        raise KeyboardInterrupt
-
-    before: dict[int, Any] = {number: signal.signal(number, raised) for number in (signal.SIGTERM, signal.SIGHUP)}
-    before[signal.SIGINT] = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _deaf() -> None:
-    """A second Ctrl-C must not leave half of it running."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _show(document: dict[str, Any]) -> None:
@@ -145,14 +121,15 @@ def _show(document: dict[str, Any]) -> None:
         say(f"the addresses are inside the sites; a shell in {site}: {enter} -t {pid}", "dim")
 
 
-def _watch(holder: Holder, stop: threading.Event, until: float | None, quiet: bool) -> None:
+def _watch(holder: Holder, seconds: float | None, quiet: bool) -> None:
     """A live table, and below it what happened last; on a pipe a line whenever something changed."""
     changes = Changes(holder)
+    until = math.inf if seconds is None else time.monotonic() + seconds
 
     def ticks() -> Iterator[list[str]]:
-        while not stop.is_set() and (until is None or time.monotonic() < until):
+        while time.monotonic() < until:
             yield [f"{time.strftime('%H:%M:%S')} {line}" for line in changes.look()]
-            stop.wait(REFRESH_S)  # the refresh interval of the table
+            time.sleep(REFRESH_S)  # the refresh interval of the table
 
     if out.is_terminal and not quiet:
         last: deque[str] = deque(maxlen=LAST_EVENTS)
