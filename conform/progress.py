@@ -39,6 +39,7 @@ class Progress:
         self._totals: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
         self._red: Counter[str] = Counter()
+        self._told: set[tuple[str, str]] = set()  # profile and reason
 
     def __enter__(self) -> Progress:
         self._bars.start()
@@ -87,7 +88,12 @@ class Progress:
         if Verdict(verdict).red:
             self._red[profile] += 1
             reason = " ".join(str(said["reason"]).split())
-            self._line(Verdict(verdict).glyph, verdict, f"{said['requirement']} {profile}: {reason}")
+            if (
+                profile,
+                reason,
+            ) not in self._told:  # a deployment that did not come up is one problem, not one per check
+                self._line(Verdict(verdict).glyph, verdict, f"{said['requirement']} {profile}: {reason}")
+            self._told.add((profile, reason))
         if profile in self._tasks:
             worst = f"[red]{self._red[profile]} red[/red]" if self._red[profile] else ""
             self._bars.update(self._tasks[profile], completed=self._done[profile], worst=worst)

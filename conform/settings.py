@@ -141,6 +141,16 @@ def load_profile(name: str, link: str | None = None) -> Profile:
     return profile.model_copy(update={"links": links})
 
 
+def check_schedule(path: Path, profile: Profile) -> None:
+    """Raises BadArguments, with file, line and key, for a schedule that the links of the profile cannot play."""
+    from environments.network import schedules
+
+    try:
+        schedules.load(path, ["--".join(link.between) for link in profile.links])
+    except (OSError, ValueError) as error:
+        raise BadArguments(f"--schedule: {error}") from None
+
+
 def split_defects(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(defects of the simulated CompanyOS, defects of the network) of the names. Raises BadArguments."""
     if not names:

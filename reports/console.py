@@ -31,9 +31,8 @@ def show(report: Report, console: Console | None = None, *, everything: bool = F
     """Print matrix, failures and outcome; `everything` lists the ids without a check, or asked of no profile, too."""
     console = console or Console()
     console.print(matrix(report, console.width, everything=everything))
-    for cell in report.cells:
-        if cell.verdict.red:
-            console.print(_failure(report, cell))
+    for cells in _problems(report):
+        console.print(_failure(report, cells[0], len(cells) - 1))
     console.print(banner(report))
 
 
@@ -92,7 +91,17 @@ def _glyph(verdict: Verdict) -> Text:
     return Text(verdict.glyph, _STYLE.get(verdict, "dim"))
 
 
-def _failure(report: Report, cell: Cell) -> RenderableType:
+def _problems(report: Report) -> list[list[Cell]]:
+    """Red cells; errors of one profile with one reason are one problem (a deployment that did not come up)."""
+    found: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in report.cells:
+        if cell.verdict.red:
+            alike = (cell.profile, cell.reason) if cell.verdict is Verdict.ERROR else (cell.profile, cell.requirement)
+            found.setdefault((cell.verdict.value, *alike), []).append(cell)
+    return list(found.values())
+
+
+def _failure(report: Report, cell: Cell, alike: int) -> RenderableType:
     entry = next(entry for entry in report.requirements if entry.id == cell.requirement)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
@@ -104,5 +113,6 @@ def _failure(report: Report, cell: Cell) -> RenderableType:
     for name, value in rows:
         if value:
             table.add_row(name, Text(value))
-    title = Text.assemble(_glyph(cell.verdict), f" {cell.requirement} in {cell.profile}: {cell.verdict}")
+    more = f" and {alike} more" if alike else ""
+    title = Text.assemble(_glyph(cell.verdict), f" {cell.requirement}{more} in {cell.profile}: {cell.verdict}")
     return Panel(table, title=title, title_align="left", border_style=_STYLE[cell.verdict])

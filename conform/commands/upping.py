@@ -25,6 +25,7 @@ from conform.header import header
 from conform.holder import Holder, NotProvisioned
 from conform.settings import Settings
 from conform.watching import Changes
+from environments.contract import Capability, Deployment
 from reports.build import build
 from reports.journal import JournalWriter, now
 
@@ -35,6 +36,9 @@ LAST_EVENTS = 10  # lines below the live table; all of them are in the report
 def up(
     profile: Annotated[str, typer.Argument(help="Profile id or YAML file.", autocompletion=complete_profile)],
     link: Annotated[str | None, typer.Option(help="Preset of links.yaml for every link.")] = None,
+    schedule: Annotated[
+        Path | None, typer.Option(help="YAML file of link changes, played once all is ready; see docs/profiles.md.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the links' losses and jitter.")] = 0,
     defect: Annotated[
         list[str] | None,
@@ -56,6 +60,8 @@ def up(
     run_id = BY_HAND + options.new_run_id()
     asked = Asked([profile], defect=defect or [], seed=seed, link=link, run_id=run_id, keep=keep)
     settings = options.settle(asked, Path.cwd())
+    if schedule is not None:
+        options.check_schedule(schedule, settings.profiles[0])
     kept = ""
     interrupts.first_only()
     with _journal(settings) as journal:
@@ -67,6 +73,8 @@ def up(
                 print_json(document)
             else:
                 _show(document)
+            if schedule is not None:
+                _play(holder.get(), schedule)
             _watch(holder, seconds, quiet=as_json)
         except NotProvisioned as refusal:
             raise typer.Exit(fail(str(refusal), EXIT_SUITE_ERROR)) from None
@@ -119,6 +127,12 @@ def _show(document: dict[str, Any]) -> None:
     if pid is not None:
         enter = "nsenter -n" if os.geteuid() == 0 else "nsenter --preserve-credentials -U -n"
         say(f"the addresses are inside the sites; a shell in {site}: {enter} -t {pid}", "dim")
+
+
+def _play(deployment: Deployment, schedule: Path) -> None:
+    if Capability.PACKET_LINKS not in deployment.capabilities:
+        raise NotProvisioned(f"--schedule: there are no links here: {deployment.missing[Capability.PACKET_LINKS]}")
+    deployment.network.play(schedule)  # type: ignore[attr-defined]
 
 
 def _watch(holder: Holder, seconds: float | None, quiet: bool) -> None:

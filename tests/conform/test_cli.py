@@ -68,6 +68,26 @@ def test_a_misspelt_key_of_a_profile_names_file_line_and_key(
     assert "tenants" in error
 
 
+@pytest.mark.parametrize(
+    ("event", "near"),
+    [
+        ("{at_s: 1, link: edge-2--saas, cut: true}", "no link 'edge-2--saas'; links: edge-1--saas"),
+        ("{at_s: 1, link: edge-1--saas, state: {loss: 2}}", "state.loss"),
+        ("{at_s: soon, heal: true}", "at_s"),
+        ("{at_s: 1, heal: true, after: 3}", "unknown key"),
+    ],
+)
+def test_a_bad_schedule_is_refused_with_file_and_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, event: str, near: str
+) -> None:
+    path = tmp_path / "storm.yaml"
+    path.write_text(f"- {{at_s: 0, heal: true}}\n- {event}\n")
+    code, _, error = conform(capsys, "up", "edge-dil", "--schedule", str(path))
+    assert code == 254
+    assert f"{path}:2" in error
+    assert near in error
+
+
 def test_a_truncated_journal_is_refused_with_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with JournalWriter(path) as journal:

@@ -235,7 +235,7 @@ class LocalNode:
         try:
             answer = self.http().request("GET", url, timeout_s=2.0)
         except TransportError as error:
-            return f"{error.kind}: {error}"
+            return f"/readyz: {error.kind}"
         return "" if answer.status == 200 else f"{answer.status} {answer.body[:200]!r}"
 
     def _tail(self, service: str, lines: int = 12) -> str:
