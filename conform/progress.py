@@ -88,10 +88,8 @@ class Progress:
         if Verdict(verdict).red:
             self._red[profile] += 1
             reason = " ".join(str(said["reason"]).split())
-            if (
-                profile,
-                reason,
-            ) not in self._told:  # a deployment that did not come up is one problem, not one per check
+            # A deployment that did not come up is one problem, not one per check.
+            if (profile, reason) not in self._told:
                 self._line(Verdict(verdict).glyph, verdict, f"{said['requirement']} {profile}: {reason}")
             self._told.add((profile, reason))
         if profile in self._tasks:

@@ -239,7 +239,7 @@ class LocalNode:
         return "" if answer.status == 200 else f"{answer.status} {answer.body[:200]!r}"
 
     def _tail(self, service: str, lines: int = 12) -> str:
-        return "\n".join("    " + line for line in self.logs(service).splitlines()[-lines:])
+        return "\n".join("    " + line for line in self.logs(service).splitlines()[-lines:]) or "    (it is empty)"
 
     def memory_bytes(self) -> int:
         """Resident memory of the node's own services, PostgreSQL aside."""
