@@ -185,6 +185,7 @@ def test_secrets_are_found_and_signed_documents_are_none() -> None:
 
     assert findings(jws({"alg": "EdDSA", "typ": "JWT"}))
     assert not findings(jws({"alg": "EdDSA", "typ": "companyos-licence"}))
+    assert not findings(jws({"alg": "EdDSA", "typ": "companyos-export", "kid": "hJwTq"})), "a key id is no type"
     for secret in (
         b'{"hmac_key": "changeme"}',
         b"-----BEGIN PRIVATE KEY-----",
