@@ -1,6 +1,6 @@
 """Environment profiles: YAML files and the models that validate them."""
 
 from profiles.load import ProfileError, ids, load
-from profiles.models import LinkSpec, NodeSpec, Profile, State
+from profiles.models import LinkSpec, NodeSpec, Preset, Profile
 
-__all__ = ["LinkSpec", "NodeSpec", "Profile", "ProfileError", "State", "ids", "load"]
+__all__ = ["LinkSpec", "NodeSpec", "Preset", "Profile", "ProfileError", "ids", "load"]

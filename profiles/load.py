@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from profiles.models import LinkSpec, NodeSpec, PathFile, Profile, State, Strict
+from environments.link import LinkState, StateError, traces
+from profiles.models import LinkSpec, NodeSpec, PathFile, Preset, Profile, Strict
 
 T = TypeVar("T", bound="Strict")
 FOLDER = Path(__file__).parent
@@ -89,6 +93,9 @@ def _validate(model: type[T], raw: Any, path: Path, lines: dict[tuple[str, ...],
         # a misspelt key is also a missing one: tell the misspelling
         first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
         at = tuple(str(part) for part in first["loc"])
+        refused = (first.get("ctx") or {}).get("error")
+        if isinstance(refused, StateError):
+            at = (*at, refused.field)
         line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
         key = ".".join(at) or path.stem
         raise ProfileError(f"{path}:{line}: {key}", first["msg"], _remedy(model, first, at)) from None
@@ -104,8 +111,9 @@ def _remedy(model: type[Strict], error: Any, at: tuple[str, ...]) -> str:
 
 
 def _all_keys(model: type[Strict]) -> list[str]:
-    models: list[type[Strict]] = [model, NodeSpec, LinkSpec, State]
-    return sorted({key for each in models for key in each.model_fields})
+    models: list[type[Strict]] = [model, NodeSpec, LinkSpec]
+    states = {each.name for each in fields(LinkState)}
+    return sorted({key for each in models for key in each.model_fields} | states)
 
 
 def _with_presets(profile: Profile, path: Path) -> Profile:
@@ -113,27 +121,45 @@ def _with_presets(profile: Profile, path: Path) -> Profile:
     for link in profile.links:
         if link.preset is not None:
             forward, back = preset(link.preset, f"{path}: links")
-            link = link.model_copy(update={"forward": forward, "back": back, "preset": link.preset})
+            link = link.model_copy(update={"forward": forward, "back": back})
+        _traces_exist((link.forward, link.back or link.forward), f"{path}: links")
         links.append(link)
     return profile.model_copy(update={"links": links})
 
 
-def presets() -> dict[str, dict[str, Any]]:
-    """Named link states of links.yaml."""
-    loaded: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "links.yaml").read_text(encoding="utf-8"))["presets"]
-    return loaded
+@cache
+def presets() -> dict[str, Preset]:
+    """Named links of links.yaml. Raises ProfileError for one that cannot be."""
+    path = FOLDER / "links.yaml"
+    raw, lines = _read(path)
+    named = raw.get("presets") if isinstance(raw, dict) else None
+    if not isinstance(named, dict):
+        raise ProfileError(f"{path}:1: presets", "must be a mapping of names to presets", "See docs/links.md.")
+    found = {}
+    for name, entry in named.items():
+        within = {at[2:]: line for at, line in lines.items() if at[:2] == ("presets", name)}
+        found[name] = _validate(Preset, entry, path, within)
+        _traces_exist(found[name].states, f"{path}:{within[()]}: {name}")
+    return found
 
 
-def preset(name: str, where: str) -> tuple[State, State]:
+def _traces_exist(states: Iterable[LinkState], where: str) -> None:
+    for state in states:
+        try:
+            if state.trace:
+                traces.load(state.trace)
+        except traces.TraceError as error:
+            raise ProfileError(where, str(error), "See docs/links.md.") from None
+
+
+def preset(name: str, where: str) -> tuple[LinkState, LinkState]:
     """(forward, back) states of a named preset. Raises ProfileError."""
     known = presets()
     if name not in known:
         near = difflib.get_close_matches(name, list(known), 1)
         hint = f"Did you mean {near[0]!r}?" if near else f"Known presets: {', '.join(known)}."
         raise ProfileError(where, f"there is no link preset {name!r}", hint)
-    entry = known[name]
-    up = State.model_validate(entry["up"])
-    return up, State.model_validate(entry.get("down", entry["up"]))
+    return known[name].states
 
 
 def _compose(path: PathFile) -> Profile:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from environments.link import LinkState
+
 ModeName = Literal["A", "B", "Ct", "Ca", "D"]
 Variant = Literal["saas", "dedicated", "connected", "tethered", "airgapped", "edge"]
 SuiteName = Literal[
@@ -41,6 +43,8 @@ class Site(Strict):
     """One place with one network namespace."""
 
     sealed: bool = False  # nothing may leave: every attempt is a finding
+    mtu_bytes: int = Field(default=1500, ge=1280, le=65535)  # of its interface
+    congestion_control: str | None = None  # of its TCP, pinned; None: cubic, else reno, and reported
 
 
 class Limits(Strict):
@@ -72,21 +76,25 @@ class NodeSpec(Strict):
         return MODE_OF_VARIANT[self.variant]
 
 
-class State(Strict):
-    """One direction of a link. Delay is one-way."""
+class Preset(Strict):
+    """A named link of links.yaml. `up` leads from the first site of a link (the edge) to the second."""
 
-    delay_s: float = Field(default=0.0, ge=0, le=60)
-    jitter_s: float = Field(default=0.0, ge=0, le=60)
-    loss: float = Field(default=0.0, ge=0, lt=1)
-    burst: float = Field(default=1.0, ge=1)
-    rate_bps: float | None = Field(default=None, gt=0)
-    queue_s: float = Field(default=1.0, gt=0)
+    title: str
+    up: LinkState
+    down: LinkState | None = None  # None: as up
+    source: str  # where the figures come from
+    measured: str = ""  # what of them was measured by the source
+    estimated: str = ""  # what is ours
+
+    @property
+    def states(self) -> tuple[LinkState, LinkState]:
+        return self.up, self.down or self.up
 
 
 class LinkSpec(Strict):
     between: tuple[Name, Name]
-    forward: State = State()  # from the first site to the second
-    back: State | None = None  # None: as forward
+    forward: LinkState = LinkState()  # from the first site to the second
+    back: LinkState | None = None  # None: as forward
     preset: str | None = None  # a name of links.yaml, instead of forward and back
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -98,7 +99,7 @@ def set_(
     a, b = _ends(link)
     deployment = _find(run)
     for source, target, way in ((a, b, forward), (b, a, back)):
-        chosen = {**way.model_dump(), **state}
+        chosen = {**asdict(way), **state}
         _ask(deployment, command="set", a=source, b=target, both=False, state=chosen, reason=f"by hand: {preset}")
     say(f"{link}: {preset}")
 

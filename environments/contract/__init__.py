@@ -10,7 +10,6 @@ from environments.contract.deployment import (
     HttpSession,
     LinkCounters,
     Links,
-    LinkState,
     Listener,
     Mode,
     Node,
@@ -20,6 +19,7 @@ from environments.contract.deployment import (
     Vendor,
 )
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
+from environments.link import Episode, LinkState
 
 __all__ = [
     "Calibration",
@@ -27,6 +27,7 @@ __all__ = [
     "Client",
     "Deployment",
     "EgressAttempt",
+    "Episode",
     "Evidence",
     "HttpSession",
     "LinkCounters",

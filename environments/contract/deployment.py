@@ -8,6 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from environments.link import LinkState
+
 
 class Mode(StrEnum):
     """The deployment modes of the strategy document, section 2, as the catalogue writes them."""
@@ -33,25 +35,19 @@ class Capability(StrEnum):
 
 
 @dataclass(frozen=True)
-class LinkState:
-    """State of one direction of a link. Delay is one-way."""
-
-    up: bool = True
-    delay_s: float = 0.0
-    jitter_s: float = 0.0
-    loss: float = 0.0  # long-run fraction of packets lost, 0..1
-    burst: float = 1.0  # mean length of a run of losses, packets (Gilbert-Elliott)
-    rate_bps: float | None = None  # None: unlimited
-    queue_s: float = 1.0  # longest time a packet may wait for the rate; beyond it, tail drop
-
-
-@dataclass(frozen=True)
 class LinkCounters:
     offered: int
     delivered: int
-    dropped: Mapping[str, int]  # by cause: loss, queue, down
+    dropped: Mapping[str, int]  # by cause: loss, queue, down, mtu, half_open
     bytes_offered: int
     bytes_delivered: int
+    duplicated: int = 0
+    reordered: int = 0
+    corrupted: int = 0
+    fragmented: int = 0
+    queue_s: float = 0.0  # what waits for the rate now
+    queue_bytes: int = 0
+    most_queue_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -287,12 +283,15 @@ class Calibration:
     """Asked against measured, one row per link direction and measure."""
 
     link: str
-    measure: str  # rtt_s, rate_bps, loss
+    measure: str  # delay_s, jitter_s, rate_bps, trace_s, loss, burst, outage_s per direction; rtt_s per link
     asked: float
     measured: float
     tolerance: float
     ok: bool
     samples: int
+    low: float | None = None  # 99 % confidence interval of what was measured, where one can be given
+    high: float | None = None
+    cached_at: str | None = None  # when it was measured, if earlier on this host
 
 
 class Deployment(Protocol):

@@ -99,7 +99,7 @@ def sysctl(name: str, value: str) -> bool:
     return True
 
 
-def configure(index: int, answers_all: bool) -> Document:
+def configure(index: int, answers_all: bool, mtu_bytes: int, congestion: str | None) -> Document:
     """Addresses and default routes, v4 and v6; what this kernel granted."""
     for family in ("all", "default"):
         sysctl(f"ipv6/conf/{family}/disable_ipv6", "0")
@@ -107,7 +107,7 @@ def configure(index: int, answers_all: bool) -> Document:
     ipv6 = Path("/proc/sys/net/ipv6").exists()
     netlink.link_up("lo")
     netlink.add_address(DEVICE, addresses.v4(index), 32)
-    netlink.link_up(DEVICE, mtu=1500, queue_packets=addresses.TUN_QUEUE)
+    netlink.link_up(DEVICE, mtu=mtu_bytes, queue_packets=addresses.TUN_QUEUE)
     netlink.add_route("0.0.0.0", 0, DEVICE)
     if ipv6:
         netlink.add_address(DEVICE, addresses.v6(index), 128)
@@ -117,10 +117,23 @@ def configure(index: int, answers_all: bool) -> Document:
         netlink.add_route("0.0.0.0", 0, "lo", table=netlink.TABLE_LOCAL, kind=netlink.LOCAL)
         netlink.add_route(addresses.V6_NETWORK, 64, DEVICE, table=netlink.TABLE_LOCAL)
         netlink.add_route("::", 0, "lo", table=netlink.TABLE_LOCAL, kind=netlink.LOCAL)
-    chosen = next((name for name in ("cubic", "reno") if sysctl("ipv4/tcp_congestion_control", name)), None)
+    return {"ipv6": ipv6, **pin_congestion_control(congestion)}
+
+
+def pin_congestion_control(asked: str | None) -> Document:
+    """Set how TCP finds its rate: as asked, or what every kernel has, so that hosts compare."""
+    chosen = next((name for name in ([asked] if asked else ["cubic", "reno"]) if _take_congestion(name)), None)
     current = Path("/proc/sys/net/ipv4/tcp_congestion_control")
-    congestion = chosen or (current.read_text().strip() if current.exists() else "unknown")
-    return {"ipv6": ipv6, "congestion_control": congestion, "congestion_pinned": chosen is not None}
+    found = current.read_text().strip() if current.exists() else "unknown"
+    if asked and chosen is None:
+        offered = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
+        known = offered.read_text().strip() if offered.exists() else found
+        raise Unavailable(f"this kernel has no TCP congestion control {asked!r}", f"use one of: {known}")
+    return {"congestion_control": chosen or found, "congestion_pinned": chosen is not None}
+
+
+def _take_congestion(name: str) -> bool:
+    return sysctl("ipv4/tcp_congestion_control", name)
 
 
 def point_resolver() -> str:
@@ -328,7 +341,7 @@ def main() -> None:
         try:
             enter_namespaces(plan["netns"])
             tun = open_tun()
-            facts = configure(plan["index"], plan["answers_all"])
+            facts = configure(plan["index"], plan["answers_all"], plan["mtu_bytes"], plan["congestion_control"])
         except Unavailable as error:
             suite.send(json.dumps({"reason": error.args[0], "remedy": error.args[1]}).encode())
             return

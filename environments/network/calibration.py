@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from environments.contract.deployment import Calibration
-from environments.network.links import State, gilbert_elliott
+from environments.link import LinkState, gilbert_elliott
 from environments.network.site import Site
 
 HEADERS = 28  # IPv4 and UDP, bytes; rates count them
@@ -49,7 +49,7 @@ class Direction:
     link: str
     source: str
     target: str
-    state: State
+    state: LinkState
     sent: dict[tuple[int, int], float] = field(default_factory=dict)
     received: dict[tuple[int, int], float] = field(default_factory=dict)
     train_size: int = 0  # bytes on the wire, each
@@ -168,7 +168,7 @@ def middle(values: Sequence[float]) -> float:
 def calibrate(sites: Mapping[str, Site], links: Sequence[Mapping[str, Any]]) -> list[Calibration]:
     """Measure every direction that is up. links: the router's, as `show` gives them."""
     directions = [
-        Direction(number, link["link"], link["a"], link["b"], State(**link["state"]))
+        Direction(number, link["link"], link["a"], link["b"], LinkState(**link["asked"]))
         for number, link in enumerate(links)
         if link["state"]["up"]
     ]

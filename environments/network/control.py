@@ -8,7 +8,7 @@
 {"command": "mode", "answer": "drop" | "reject" | "answer"}    {"command": "phase", "phase": "install"}
 {"command": "play", "name": "storm.yaml", "events": [{"at_s": 1.5, "a": ..., "b": ..., "cut": true}]}
     {"command": "stop-play"}
-    {"command": "capture", "file": "links.pcap"}      without file: end it
+    {"command": "capture", "folder": "capture", "limit_bytes": 1000000}      without folder: end it
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from environments.network.capture import Capture
+from environments.link import LinkState, changed, traces
+from environments.network.capture import LIMIT_BYTES, Captures
 from environments.network.links import Direction
 from environments.network.sentinel import CANARY, MODES
 
@@ -75,7 +76,7 @@ class Control:
             "stop-play": self._stop_play,
         }
         for direction in router.directions.values():
-            self._note(direction, "start")
+            self.note(direction, "start")
 
     def fds(self) -> list[int]:
         return [self._listener.fileno(), *self._clients]
@@ -127,31 +128,48 @@ class Control:
             raise Refused(f"no link {missing[0][0]}>{missing[0][1]}; links: {links}")
         return [known[pair] for pair in pairs]
 
-    def _note(self, direction: Direction, reason: str) -> None:
-        row = {
+    def note(self, direction: Direction, reason: str) -> None:
+        """A line in the timeline, and a remark in the capture that runs."""
+        row = self.row(direction, reason)
+        self._timeline.write(json.dumps(row) + "\n")
+        if self._router.capture:
+            self._router.capture.remark(row)
+
+    def row(self, direction: Direction, reason: str) -> Document:
+        return {
             "t_s": time.time(),
             "link": direction.link,
             "direction": direction.name,
-            "state": asdict(direction.state),
+            "state": asdict(direction.now),
             "reason": reason,
         }
-        self._timeline.write(json.dumps(row) + "\n")
 
     def _set(self, request: Document) -> Document:
         chosen = self._directions(request)
-        states = [each.state.changed(request.get("state") or {}) for each in chosen]
-        for direction, state in zip(chosen, states, strict=True):
-            direction.set(state)
-            self._note(direction, str(request.get("reason", "set")))
+        states = [changed(each.state, request.get("state") or {}) for each in chosen]
+        for state in states:
+            if state.trace:
+                traces.load(state.trace)
+        self._put(chosen, states, str(request.get("reason", "set")))
         return {}
 
+    def _put(self, chosen: Sequence[Direction], states: Sequence[LinkState], reason: str) -> None:
+        now_s = time.monotonic()
+        for direction, state in zip(chosen, states, strict=True):
+            direction.set(state, now_s)
+            self.note(direction, reason)
+
     def _cut(self, request: Document) -> Document:
-        return self._set({"reason": "cut", **request, "state": {"up": False}})
+        """Down; with `reject`, refused at once; with `half_open`, only what was open hears nothing more."""
+        if request.get("half_open"):
+            state: Document = {"half_open": True}
+        else:
+            state = {"up": False, "reject": bool(request.get("reject", False))}
+        return self._set({"reason": "cut", **request, "state": state})
 
     def _heal(self, request: Document) -> Document:
-        for direction in self._directions(request):
-            direction.set(direction.initial)
-            self._note(direction, str(request.get("reason", "heal")))
+        chosen = self._directions(request)
+        self._put(chosen, [each.initial for each in chosen], str(request.get("reason", "heal")))
         return {}
 
     def _show(self, request: Document) -> Document:
@@ -168,8 +186,11 @@ class Control:
                     "link": d.link,
                     "a": d.source,
                     "b": d.target,
-                    "state": asdict(d.state),
+                    "state": asdict(d.now),  # with the changes of the episodes that last
+                    "asked": asdict(d.state),
                     "as_asked": d.state == d.initial,  # the state of the profile
+                    "episodes": d.weather.lasting() if d.weather else [],
+                    "began_s": d.began_s,
                 }
                 for d in router.directions.values()
             ],
@@ -179,7 +200,8 @@ class Control:
 
     def _counters(self, request: Document) -> Document:
         chosen = self._directions({"both": False, **request})
-        return {"counters": {each.name: asdict(each.counters) for each in chosen}}
+        now_s = time.monotonic()
+        return {"counters": {each.name: asdict(each.counted(now_s)) for each in chosen}}
 
     def _reset(self, request: Document) -> Document:
         self._router.reset()
@@ -212,17 +234,19 @@ class Control:
         return {}
 
     def _capture(self, request: Document) -> Document:
-        """Begin a capture into a file of the deployment's folder, or end the one that runs; how many packets it has."""
-        running = self._router.capture
-        if running:
-            running.close()
-            self._router.capture = None
-        name = str(request.get("file") or "")
-        if name:
+        """Begin a capture of every site into a folder of the deployment's, or end the one that runs; what it has."""
+        router, ended = self._router, self._router.capture
+        packets = ended.close() if ended else {}
+        router.capture = None
+        if request.get("folder"):
+            name = str(request["folder"])
             if Path(name).name != name:
-                raise Refused(f"file must be a plain file name, not {name!r}")
-            self._router.capture = Capture(self._router.workdir / name)
-        return {"packets": running.packets if running else 0, "truncated": bool(running and running.truncated)}
+                raise Refused(f"folder must be a plain name, not {name!r}")
+            limit_bytes = int(request.get("limit_bytes") or LIMIT_BYTES)
+            router.capture = Captures(router.workdir / name, list(router.ports), limit_bytes)
+            for direction in router.directions.values():
+                router.capture.remark(self.row(direction, "at the start of the capture"))
+        return {"packets": packets, "truncated": ended.truncated if ended else []}
 
     # schedule
 
@@ -230,7 +254,7 @@ class Control:
         events = sorted(request["events"], key=lambda event: float(event["at_s"]))
         for event in events:
             for direction in self._directions(event):
-                direction.state.changed(event.get("state") or {})
+                changed(direction.state, event.get("state") or {})
         self._events, self._play_name = events, str(request.get("name", "schedule"))
         self._play_from = time.monotonic()
         return {"events": len(events)}

@@ -1,79 +1,19 @@
 """One direction of a link: what happens to a packet that enters it. Pure: no clock, no sockets.
 
 Order of a hop, as in the field: the sender's queue and rate, then loss on the way (a lost packet has used its air
-time), then delay with jitter. Packets of one direction never overtake each other.
+time), then delay with jitter. Packets of one direction overtake each other only where `reorder` says so.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from collections import deque
+from dataclasses import dataclass, field
 
+from environments.link import LinkState, changed, gilbert_elliott, traces
+from environments.network.episodes import Weather
 
-@dataclass(frozen=True)
-class State:
-    """Field for field the contract's LinkState; kept apart because importing the contract costs the router 0.2 s."""
-
-    up: bool = True
-    delay_s: float = 0.0
-    jitter_s: float = 0.0
-    loss: float = 0.0
-    burst: float = 1.0
-    rate_bps: float | None = None
-    queue_s: float = 1.0
-
-    def __post_init__(self) -> None:
-        problem = problem_with(asdict(self))
-        if problem:
-            raise ValueError(problem[1])
-
-    def changed(self, changes: dict[str, Any]) -> State:
-        """This state with changes. ValueError names an unknown field or a value out of range."""
-        unknown = set(changes) - set(asdict(self))
-        if unknown:
-            raise ValueError(f"unknown field {sorted(unknown)[0]!r}; known: {', '.join(asdict(self))}")
-        return replace(self, **changes)
-
-
-_NUMBERS = {
-    "delay_s": (0.0, 600.0),
-    "jitter_s": (0.0, 600.0),
-    "loss": (0.0, 1.0),
-    "burst": (1.0, 1e6),
-    "rate_bps": (1.0, 1e12),
-    "queue_s": (0.0, 3600.0),
-}
-
-
-def problem_with(fields: dict[str, Any]) -> tuple[str, str] | None:
-    """The first field whose value is out of range: (field, message); None if all are fine."""
-    for name, value in fields.items():
-        if name == "up":
-            if not isinstance(value, bool):
-                return name, f"up must be true or false, not {value!r}"
-            continue
-        if name not in _NUMBERS:
-            return name, f"unknown field {name!r}; known: up, {', '.join(_NUMBERS)}"
-        if name == "rate_bps" and value is None:
-            continue
-        low, high = _NUMBERS[name]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            return name, f"{name} must be a number from {low:g} to {high:g}, not {value!r}"
-    return None
-
-
-def gilbert_elliott(loss: float, burst: float) -> tuple[float, float]:
-    """(p, r): chance to enter and to leave the losing state, per packet, for a long-run loss and a mean burst.
-
-    r = 1/burst, p = loss*r/(1-loss). A burst shorter than chance alone gives, 1/(1-loss), means independent losses.
-    """
-    if loss <= 0:
-        return 0.0, 1.0
-    if loss >= 1:
-        return 1.0, 0.0
-    r = min(1 / burst, 1 - loss)
-    return loss * r / (1 - loss), r
+CAUSES = ("loss", "queue", "down", "mtu", "half_open")
 
 
 class LossChain:
@@ -85,7 +25,7 @@ class LossChain:
         self._draw = random.Random(seed).random
         self.p, self.r, self.bad = 0.0, 1.0, False
 
-    def configure(self, loss: float, burst: float) -> None:
+    def configure(self, loss: float, burst: float | None) -> None:
         self.p, self.r = gilbert_elliott(loss, burst)
 
     def lost(self) -> bool:
@@ -96,73 +36,186 @@ class LossChain:
 
 @dataclass
 class Counters:
+    """queue_s, queue_bytes: what waits for the rate now; the most_ ones: the worst so far."""
+
     offered: int = 0
     delivered: int = 0
     bytes_offered: int = 0
     bytes_delivered: int = 0
-    dropped: dict[str, int] = field(default_factory=lambda: {"loss": 0, "queue": 0, "down": 0})
+    dropped: dict[str, int] = field(default_factory=lambda: dict.fromkeys(CAUSES, 0))
+    duplicated: int = 0
+    reordered: int = 0
+    corrupted: int = 0
+    fragmented: int = 0
+    queue_s: float = 0.0
+    queue_bytes: int = 0
+    most_queue_s: float = 0.0
 
 
 class Direction:
-    """Packets from one site to another. Times are of any monotonic clock, in seconds."""
+    """Packets from one site to another. Times are of any monotonic clock, in seconds.
 
-    def __init__(self, link: str, source: str, target: str, state: State, seed: int) -> None:
+    state: as it was asked for; now: with the changes of the episodes that last at the moment.
+    """
+
+    def __init__(self, link: str, source: str, target: str, state: LinkState, seed: int, now_s: float = 0.0) -> None:
         self.link = link  # name of the link that this is one direction of
         self.source, self.target, self.initial, self.seed = source, target, state, seed
         self.pending = 0  # packets on their way
         self.epoch = 0  # a cut starts a new one: what was on its way before it is lost
-        self.state = state
-        self.reset()
+        self.state = self.now = state
+        self.reset(now_s)
 
     @property
     def name(self) -> str:
         return f"{self.source}>{self.target}"
 
-    def reset(self) -> None:
+    def reset(self, now_s: float = 0.0) -> None:
         """Fresh counters and random sequences, as at the start; what is on its way is lost. The state stays."""
         self.counters = Counters()
         self.chain = LossChain(f"{self.seed}/{self.name}/loss")
-        self._jitter = random.Random(f"{self.seed}/{self.name}/jitter").uniform
+        self._jitter = random.Random(f"{self.seed}/{self.name}/jitter")
+        self._duplicate = random.Random(f"{self.seed}/{self.name}/duplicate").random
+        self._reorder = random.Random(f"{self.seed}/{self.name}/reorder").random
+        self._corrupt = random.Random(f"{self.seed}/{self.name}/corrupt")
         self.epoch += 1
-        self.set(self.state)
+        self.set(self.state, now_s)
 
-    def set(self, state: State) -> None:
+    def set(self, state: LinkState, now_s: float = 0.0) -> None:
         """Takes effect for packets that enter from now on; going down also loses what is on its way."""
-        if self.state.up and not state.up:
-            self.epoch += 1
+        trace = traces.load(state.trace) if state.trace else None
         self.state = state
-        self.chain.configure(state.loss, state.burst)
+        self._sender = traces.Sender(trace, now_s) if trace else None
+        self.began_s = now_s
+        self.weather = Weather(state.episodes, f"{self.seed}/{self.link}", now_s) if state.episodes else None
+        self.flows: set[bytes] = set()  # connections begun since, for half_open
         self._free_at_s = 0.0  # when the last queued packet has left
         self._last_s = 0.0  # arrival of the packet before
+        self._waiting: deque[tuple[float, int]] = deque()  # (leaves at, bytes), kept where bytes are bounded
+        self._waiting_bytes = 0
+        self._apply(state)
+
+    def _apply(self, now: LinkState) -> None:
+        if self.now.up and not now.up:
+            self.epoch += 1
+        self.now = now
+        self.chain.configure(now.loss, now.burst)
+        self._lossy = now.loss > 0
+        self._bounded = now.queue_bytes is not None or self._sender is not None
+        self.plain = now.up and not (
+            now.rate_bps or self._sender or now.loss or now.delay_s or now.jitter_s or now.jitter_table_s or now.reorder
+        )
+        self.mangles = bool(now.duplicate or now.corrupt)
+        self.special = bool(not now.up or now.mtu_bytes or now.half_open)
+
+    def next_change_s(self) -> float:
+        """When the next episode begins or ends; infinity if there are none."""
+        return self.weather.next_s if self.weather else float("inf")
+
+    def advance(self, now_s: float) -> list[str]:
+        """Begin and end the episodes that are due; what happened, a line each."""
+        if self.weather is None or self.weather.next_s > now_s:
+            return []
+        said = self.weather.advance(now_s)
+        self._apply(changed(self.state, {"episodes": (), **self.weather.changes()}))
+        return said
 
     def travel_s(self) -> float:
-        """One-way delay of the next packet, jitter uniform within its bound."""
-        state = self.state
-        if state.jitter_s:
-            return max(0.0, state.delay_s + self._jitter(-state.jitter_s, state.jitter_s))
-        return state.delay_s
+        """One-way delay of the next packet."""
+        now = self.now
+        if now.jitter_table_s:
+            place = self._jitter.random() * (len(now.jitter_table_s) - 1)
+            below = int(place)
+            low, high = now.jitter_table_s[below : below + 2]
+            return max(0.0, now.delay_s + low + (high - low) * (place - below))
+        if not now.jitter_s:
+            return now.delay_s
+        if now.jitter_shape == "normal":
+            return max(0.0, self._jitter.gauss(now.delay_s, now.jitter_s))
+        return max(0.0, now.delay_s + self._jitter.uniform(-now.jitter_s, now.jitter_s))
 
     def offer(self, now_s: float, size: int) -> float | None:
         """When a packet of size bytes (IP header included) arrives at the other end; None if it never does."""
-        counters, state = self.counters, self.state
+        counters, now = self.counters, self.now
         counters.offered += 1
         counters.bytes_offered += size
-        if not state.up:
+        if not now.up:
             counters.dropped["down"] += 1
             return None
-        lost = self.chain.lost()
+        lost = self._lossy and self.chain.lost()
         leaves_s = now_s
-        if state.rate_bps:
-            starts_s = max(now_s, self._free_at_s)
-            if starts_s - now_s > state.queue_s:
+        if now.rate_bps or self._sender:
+            queued = self._queue(now_s, size)
+            if queued is None:
                 counters.dropped["queue"] += 1
                 return None
-            leaves_s = self._free_at_s = starts_s + size * 8 / state.rate_bps
+            leaves_s = queued
         if lost:
             counters.dropped["loss"] += 1
             return None
-        self._last_s = max(self._last_s, leaves_s + self.travel_s())
+        if now.reorder and self._reorder() < now.reorder:
+            counters.reordered += 1
+            return leaves_s
+        arrives_s = leaves_s + self.travel_s()
+        if arrives_s > self._last_s:
+            self._last_s = arrives_s
         return self._last_s
+
+    def _queue(self, now_s: float, size: int) -> float | None:
+        """When the packet has left the sender; None if the queue is full, in time or in bytes."""
+        now = self.now
+        if self._bounded:
+            waiting = self._waiting
+            while waiting and waiting[0][0] <= now_s:
+                self._waiting_bytes -= waiting.popleft()[1]
+            if now.queue_bytes is not None and waiting and self._waiting_bytes + size > now.queue_bytes:
+                return None
+        if self._sender:
+            leaves_s = self._sender.copy().leaves_s(now_s, size)
+            waits_s = leaves_s - now_s
+            if waits_s > now.queue_s:
+                return None
+            self._sender.leaves_s(now_s, size)
+        else:
+            starts_s = max(now_s, self._free_at_s)
+            waits_s = starts_s - now_s
+            if waits_s > now.queue_s:
+                return None
+            leaves_s = starts_s + size * 8 / (now.rate_bps or 1)
+        self._free_at_s = leaves_s
+        if self._bounded:
+            self._waiting.append((leaves_s, size))
+            self._waiting_bytes += size
+        if waits_s > self.counters.most_queue_s:
+            self.counters.most_queue_s = waits_s
+        return leaves_s
+
+    def duplicated(self) -> bool:
+        """Whether the next packet arrives twice."""
+        if self.now.duplicate and self._duplicate() < self.now.duplicate:
+            self.counters.duplicated += 1
+            return True
+        return False
+
+    def mangled(self, packet: bytes, payload_at: int) -> bytes:
+        """The packet, or with one bit turned over behind its IP header."""
+        if not self.now.corrupt or self._corrupt.random() >= self.now.corrupt or len(packet) <= payload_at:
+            return packet
+        self.counters.corrupted += 1
+        bit = self._corrupt.randrange(payload_at * 8, len(packet) * 8)
+        made = bytearray(packet)
+        made[bit >> 3] ^= 1 << (bit & 7)
+        return bytes(made)
+
+    def counted(self, now_s: float) -> Counters:
+        """The counters, with what waits now."""
+        counters = self.counters
+        counters.queue_s = max(0.0, self._free_at_s - now_s)
+        if self._bounded:
+            counters.queue_bytes = sum(size for leaves_s, size in self._waiting if leaves_s > now_s)
+        else:
+            counters.queue_bytes = int(counters.queue_s * (self.now.rate_bps or 0) / 8)
+        return counters
 
     def arrived(self, size: int) -> None:
         self.counters.delivered += 1

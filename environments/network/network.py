@@ -22,9 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from environments.contract.deployment import Calibration, EgressAttempt, LinkCounters, LinkState
+from environments.contract.deployment import Calibration, EgressAttempt, LinkCounters
 from environments.contract.requirement import SuiteError
+from environments.link import LinkState, traces
 from environments.network import addresses, calibration, schedules
+from environments.network.capture import LIMIT_BYTES
 from environments.network.client import RouterClient, RouterGone
 from environments.network.sentinel import CANARY
 from environments.network.site import NamespacesUnavailable, Site, SitePlan, end_process, start_process
@@ -32,6 +34,7 @@ from environments.network.site import NamespacesUnavailable, Site, SitePlan, end
 __all__ = ["NamespacesUnavailable", "Network", "NetworkEgress", "NetworkLinks", "Site", "SitePlan", "probe"]
 
 _START_S = 20.0
+CAPTURE = "capture"  # folder of the captures, in the deployment's
 
 
 class NetworkLinks:
@@ -46,15 +49,18 @@ class NetworkLinks:
     def get(self, a: str, b: str) -> LinkState:
         for link in self._network.ask("show")["links"]:
             if (link["a"], link["b"]) == (a, b):
-                return LinkState(**link["state"])
+                return LinkState(**link["asked"])
         raise KeyError(f"no link {a}--{b}; links: {', '.join(self._names) or 'none'}")
 
     def set(self, a: str, b: str, state: LinkState, *, both: bool = True) -> None:
         self._network.ask("set", a=a, b=b, state=asdict(state), both=both)
 
-    def cut(self, a: str, b: str, *, both: bool = True) -> None:
-        """Nothing arrives from now on; what was on its way is lost too."""
-        self._network.ask("cut", a=a, b=b, both=both)
+    def cut(self, a: str, b: str, *, both: bool = True, reject: bool = False, half_open: bool = False) -> None:
+        """Nothing arrives from now on; what was on its way is lost too.
+
+        reject: refused at once (RST, ICMP unreachable). half_open: connections that are open now hear nothing more.
+        """
+        self._network.ask("cut", a=a, b=b, both=both, reject=reject, half_open=half_open)
 
     def heal(self, a: str | None = None, b: str | None = None) -> None:
         self._network.ask("heal", a=a, b=b)
@@ -247,9 +253,10 @@ class Network:
         """Drop the events still to come; how many."""
         return int(self.ask("stop-play")["left"])
 
-    def capture(self, name: str | None) -> int:
-        """Begin a pcap in <workdir>/name of all that sites send, or end it (None); packets in the one that ended."""
-        return int(self.ask("capture", file=name)["packets"])
+    def capture_sites(self, on: bool = True, *, limit_bytes: int = LIMIT_BYTES) -> dict[str, int]:
+        """Begin a pcapng per site in <workdir>/capture, each of limit_bytes at most, or end it; site -> packets."""
+        folder = CAPTURE if on else None
+        return dict(self.ask("capture", folder=folder, limit_bytes=limit_bytes)["packets"])
 
     def start_answerer(self) -> None:
         """The namespace in which a server accepts any connection to any address; once, 0.2 s."""
@@ -306,6 +313,9 @@ def _check(sites: Sequence[SitePlan], links: Mapping[tuple[str, str], LinkState]
             raise ValueError(f"site {plan.name}: index {plan.index} is not within 0..{addresses.MAX_SITES - 1}")
         if "--" in plan.name or ">" in plan.name:
             raise ValueError(f"site {plan.name}: a name may not contain -- or >")
+    for state in links.values():
+        if state.trace:
+            traces.load(state.trace)
     for pair in links:
         unknown = [end for end in pair if end not in names]
         if unknown or pair[0] == pair[1]:

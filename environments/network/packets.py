@@ -127,3 +127,32 @@ def unreachable(packet: Packet) -> bytes | None:
         return None
     body = struct.pack("!BBHI", 1, 4, 0, 0) + packet.raw[:1200]
     return wrap(packet.destination, packet.source, ICMP6, _summed(packet.destination, packet.source, ICMP6, body, 2))
+
+
+def too_big(packet: Packet, mtu_bytes: int) -> bytes | None:
+    """What path MTU discovery needs: ICMP fragmentation needed (RFC 1191), ICMPv6 packet too big (RFC 8201)."""
+    if packet.version == 4:
+        if packet.protocol == ICMP and packet.raw[packet.payload : packet.payload + 1] != b"\x08":
+            return None
+        body = struct.pack("!BBHHH", 3, 4, 0, 0, mtu_bytes) + packet.raw[: packet.payload + 8]
+        body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+        return wrap(packet.destination, packet.source, ICMP, body)
+    body = struct.pack("!BBHI", 2, 0, 0, max(mtu_bytes, 1280)) + packet.raw[:1200]
+    return wrap(packet.destination, packet.source, ICMP6, _summed(packet.destination, packet.source, ICMP6, body, 2))
+
+
+def fragments(packet: Packet, mtu_bytes: int) -> list[bytes]:
+    """An IPv4 packet in pieces of at most mtu_bytes (RFC 791, 3.2); options are in the first piece only."""
+    raw, found = packet.raw, []
+    header = (raw[0] & 15) * 4
+    flags = struct.unpack_from("!H", raw, 6)[0]
+    offset, last = flags & 0x1FFF, not flags & 0x2000
+    room = (mtu_bytes - header) // 8 * 8
+    data = raw[header:]
+    for at in range(0, len(data), room):
+        piece = data[at : at + room]
+        more = 0 if last and at + room >= len(data) else 0x2000
+        head = raw[:2] + struct.pack("!H", header + len(piece)) + raw[4:6]
+        head += struct.pack("!H", more | (offset + at // 8)) + raw[8:10] + b"\0\0" + raw[12:header]
+        found.append(head[:10] + struct.pack("!H", checksum(head)) + head[12:] + piece)
+    return found

@@ -19,10 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from environments.link import LinkState
 from environments.network import addresses, defects
-from environments.network.capture import Capture
+from environments.network.capture import Captures
 from environments.network.control import Control
-from environments.network.links import Direction, State
+from environments.network.links import Direction
+from environments.network.middlebox import admitted, payload_at
 from environments.network.sentinel import Sentinel, site_hosts
 
 BATCH = 64  # packets read from one site before the others get a turn
@@ -52,15 +54,17 @@ class Router:
             port = self.ports[name.removesuffix("." + addresses.HOST_SUFFIX)]
             self.by_address.update(dict.fromkeys(pair, port))
         self.directions: dict[tuple[str, str], Direction] = {}
+        began_s = time.monotonic()
         for entry in config["links"]:
             a, b = entry["a"], entry["b"]
-            self.directions[a, b] = direction = Direction(entry["link"], a, b, State(**entry["state"]), self.seed)
-            self.ports[a].directions[b] = direction
+            state = LinkState(**entry["state"])
+            self.directions[a, b] = Direction(entry["link"], a, b, state, self.seed, began_s)
+            self.ports[a].directions[b] = self.directions[a, b]
         self.sentinel = Sentinel(
             self.workdir / "egress.jsonl", allow=config["allow"], hosts=site_hosts(config["sites"])
         )
         self.answerer: Answerer | None = None
-        self.capture: Capture | None = None
+        self.capture: Captures | None = None
         self._travelling: list[tuple[float, int, Direction, int, bytes]] = []
         self._sequence = 0
         self.control = Control(self)
@@ -68,7 +72,7 @@ class Router:
     def forward(self, port: Port, packet: bytes) -> None:
         """Take one packet that a site has sent."""
         if self.capture:
-            self.capture.add(packet)
+            self.capture.sent(port.name, packet)
         target = self.by_address.get(packet[24:40] if packet[0] >= 0x60 else packet[16:20])
         if target is None:
             self._leave(port, packet)
@@ -77,16 +81,42 @@ class Router:
         if direction is None:
             port.unlinked += 1
             return
+        if direction.special:
+            self._past_middlebox(port, direction, packet)
+        else:
+            self._send(direction, packet)
+
+    def _past_middlebox(self, port: Port, direction: Direction, packet: bytes) -> None:
+        """Links that are down, forget connections or take small packets only."""
+        answer, pieces = admitted(direction, self.directions[direction.target, direction.source], packet)
+        if answer:
+            os.write(port.fd, answer)
+        for piece in pieces:
+            self._send(direction, piece)
+
+    def _send(self, direction: Direction, packet: bytes) -> None:
         now = time.monotonic()
-        arrival = direction.offer(now, len(packet))
-        if arrival is None:
-            return
-        if arrival <= now and not direction.pending:
-            self._deliver(direction, packet)
-            return
-        direction.pending += 1
-        self._sequence += 1
-        heapq.heappush(self._travelling, (arrival, self._sequence, direction, direction.epoch, packet))
+        if direction.plain:
+            counters = direction.counters
+            counters.offered += 1
+            counters.bytes_offered += len(packet)
+            arrival = now
+        else:
+            offered = direction.offer(now, len(packet))
+            if offered is None:
+                return
+            arrival = offered
+        copies = 1
+        if direction.mangles:
+            packet = direction.mangled(packet, payload_at(packet))
+            copies += direction.duplicated()
+        for _ in range(copies):
+            if arrival <= now and not direction.pending:
+                self._deliver(direction, packet)
+                continue
+            direction.pending += 1
+            self._sequence += 1
+            heapq.heappush(self._travelling, (arrival, self._sequence, direction, direction.epoch, packet))
 
     def _deliver(self, direction: Direction, packet: bytes) -> None:
         try:
@@ -94,7 +124,11 @@ class Router:
         except OSError:
             direction.counters.dropped["down"] += 1
             return
-        direction.arrived(len(packet))
+        if self.capture:
+            self.capture.received(direction.target, packet)
+        counters = direction.counters
+        counters.delivered += 1
+        counters.bytes_delivered += len(packet)
 
     def release(self, now: float) -> None:
         """Deliver what has arrived; what was on its way when its link was cut is lost."""
@@ -106,6 +140,15 @@ class Router:
                 self._deliver(direction, packet)
             else:
                 direction.counters.dropped["down"] += 1
+
+    def weather(self, now: float) -> float:
+        """Begin and end the episodes that are due; when the next one does."""
+        due = float("inf")
+        for direction in self.directions.values():
+            for said in direction.advance(now):
+                self.control.note(direction, said)
+            due = min(due, direction.next_change_s())
+        return due
 
     def _leave(self, port: Port, packet: bytes) -> None:
         outcome = self.sentinel.receive(port.name, packet)
@@ -133,9 +176,10 @@ class Router:
         """Counters and random sequences as at the start; packets on their way are lost."""
         self.drain()
         self._travelling.clear()
+        now = time.monotonic()
         for direction in self.directions.values():
             direction.pending = 0
-            direction.reset()
+            direction.reset(now)
 
     def run(self, parent: socket.socket) -> None:
         """Serve until the process at the other end of `parent` is gone."""
@@ -143,7 +187,7 @@ class Router:
         while True:
             now = time.monotonic()
             self.release(now)
-            due = control.play_due(now)
+            due = min(control.play_due(now), self.weather(now))
             if self._travelling:
                 due = min(due, self._travelling[0][0])
             answering = self.answerer.fds() if self.answerer else []

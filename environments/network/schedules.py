@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from environments.network.links import problem_with
+from environments.link import problem_with
 
 _KEYS = ("at_s", "link", "state", "cut", "heal")
 
@@ -101,6 +101,6 @@ def _state(path: Path, node: yaml.Node, state: Any, presets: Mapping[str, Mappin
         raise ScheduleError(path, node, "state", "must be a mapping or the name of a preset")
     problem = problem_with(state)
     if problem:
-        at = next(key for key, _ in node.value if key.value == problem[0])
+        at = next((key for key, _ in node.value if key.value == problem[0]), node)
         raise ScheduleError(path, at, f"state.{problem[0]}", problem[1])
     return dict(state)

@@ -46,6 +46,8 @@ class SitePlan:
     sealed: bool = False
     netns: Path | None = None
     answers_all: bool = False  # the sentinel's own: accepts connections to any address
+    mtu_bytes: int = 1500
+    congestion_control: str | None = None  # of TCP; None: cubic, else reno
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ class Site:
             "run_id": run_id,
             "netns": str(plan.netns) if plan.netns else None,
             "answers_all": plan.answers_all,
+            "mtu_bytes": plan.mtu_bytes,
+            "congestion_control": plan.congestion_control,
         }
         self._channel.send(json.dumps(setup).encode())
 

@@ -265,20 +265,6 @@ def test_the_router_takes_commands_from_elsewhere_and_refuses_nonsense(start: St
     other.close()
 
 
-def test_a_capture_has_what_was_sent_lost_packets_too(start: Start) -> None:
-    network = start({("edge-1", "core"): LinkState(loss=1.0)})
-    here, there = udp_pair(network, "edge-1", "core")
-    network.capture("links.pcap")
-    assert not arrives(here, there, 0.02)
-    assert network.capture(None) == 1
-    data = (network.workdir / "links.pcap").read_bytes()
-    assert int.from_bytes(data[20:24], "little") == 101  # raw IP
-    assert data[40:].startswith(b"\x45")
-    assert data.endswith(b"ping")
-    with pytest.raises(ValueError, match="plain file name"):
-        network.capture("../links.pcap")
-
-
 def test_a_dead_router_is_the_suites_error(start: Start) -> None:
     network = start()
     network._router.kill()

@@ -21,12 +21,12 @@ from environments.companyos import install as companyos_install
 from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import VendorAuthority, enrol
-from environments.contract import Capability, LinkState, User
+from environments.contract import Capability, User
 from environments.drivers.local import postgres
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.hosts import LoopbackSite, SiteHost, free_port
 from environments.drivers.local.node import SERVICES, LocalNode, write_private
-from profiles import NodeSpec, Profile, State
+from profiles import NodeSpec, Profile
 
 ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
 PORTS = {"data": 4000, "control": 4100, "edge": 4000, "postgres": 5432}
@@ -87,12 +87,14 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
     from environments.network import NamespacesUnavailable, Network, SitePlan
 
     capabilities: dict[Capability, str | None] = dict.fromkeys(Capability)
-    plans = [SitePlan(name, index, sealed=True) for index, name in enumerate(profile.sites)]
+    plans = [
+        SitePlan(name, index, sealed=True, mtu_bytes=site.mtu_bytes, congestion_control=site.congestion_control)
+        for index, (name, site) in enumerate(profile.sites.items())
+    ]
     links = {}
     for link in profile.links:
-        forward, back = link_states(link.forward, link.back)
-        links[link.between] = forward
-        links[(link.between[1], link.between[0])] = back
+        links[link.between] = link.forward
+        links[(link.between[1], link.between[0])] = link.back or link.forward
     try:
         network = Network.start(
             run_id,
@@ -120,11 +122,6 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
     deployment.on_close(network.stop)
     network.egress.mode(profile.egress.answer)
     return deployment
-
-
-def link_states(forward: State, back: State | None) -> tuple[LinkState, LinkState]:
-    back = back or forward
-    return LinkState(**forward.model_dump()), LinkState(**back.model_dump())
 
 
 def _nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequence[str]) -> None:
