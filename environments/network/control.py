@@ -7,7 +7,7 @@
 {"command": "ledger", "site": "edge-1", "since_s": 0}    {"command": "sync"}    {"command": "timeline"}
 {"command": "mode", "answer": "drop" | "reject" | "answer"}    {"command": "phase", "phase": "install"}
 {"command": "play", "name": "storm.yaml", "events": [{"at_s": 1.5, "a": ..., "b": ..., "cut": true}]}
-    {"command": "stop-play"}
+    {"command": "stop-play"}    {"command": "reset"} counters and sequences afresh    {"command": "calm"} and no weather
     {"command": "capture", "folder": "capture", "limit_bytes": 1000000}      without folder: end it
 """
 
@@ -71,6 +71,7 @@ class Control:
             "planting": self._planting,
             "timeline": lambda _: {"rows": _rows(router.workdir / "links.jsonl")},
             "reset": self._reset,
+            "calm": self._calm,
             "capture": self._capture,
             "play": self._play,
             "stop-play": self._stop_play,
@@ -205,6 +206,13 @@ class Control:
 
     def _reset(self, request: Document) -> Document:
         self._router.reset()
+        return {}
+
+    def _calm(self, _: Document) -> Document:
+        """As reset, and no episodes until the next reset: for calibration."""
+        self._router.reset()
+        for direction in self._router.directions.values():
+            direction.calm()
         return {}
 
     # sentinel

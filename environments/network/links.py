@@ -108,6 +108,11 @@ class Direction:
         self.mangles = bool(now.duplicate or now.corrupt)
         self.special = bool(not now.up or now.mtu_bytes or now.half_open)
 
+    def calm(self) -> None:
+        """No episodes until the state is set anew."""
+        self.weather = None
+        self._apply(changed(self.state, {"episodes": ()}))
+
     def next_change_s(self) -> float:
         """When the next episode begins or ends; infinity if there are none."""
         return self.weather.next_s if self.weather else float("inf")

@@ -131,6 +131,7 @@ class Network:
 
     def __init__(self, run_id: str, workdir: Path, seed: int, sites: Mapping[str, Site]) -> None:
         self.run_id, self.workdir, self.seed, self.sites = run_id, workdir, seed, sites
+        self._defects: Sequence[str] = ()
         self.links = NetworkLinks(self, [])
         self.egress = NetworkEgress(self)
         self._answerer: Site | None = None
@@ -160,6 +161,7 @@ class Network:
         _check(sites, links)
         workdir.mkdir(parents=True, exist_ok=True)
         network = cls(run_id, workdir, seed, {})
+        network._defects = defects
         network._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         network._channel.settimeout(_START_S)
         network._channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -233,12 +235,11 @@ class Network:
             return bool(self.ask("show"))
         return False
 
-    def calibrate(self) -> list[Calibration]:
-        """Measure every link that is up (about 1 s), then start counters and random sequences afresh."""
-        try:
-            return calibration.calibrate(self.sites, self.ask("show")["links"])
-        finally:
-            self.ask("reset")
+    def calibrate(
+        self, effort: calibration.Effort = calibration.QUICK, cache_folder: Path | None = None
+    ) -> list[Calibration]:
+        """Measure every link (about 1 s), then start counters and random sequences afresh. See calibration."""
+        return calibration.calibrate(self.sites, self.ask, effort, None if self._defects else cache_folder)
 
     def play(self, schedule: Path, presets: Mapping[str, Mapping[str, Any]] | None = None) -> int:
         """Let the router play a schedule file from now on, in place of one that plays; number of events."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from environments.contract.deployment import Calibration, LinkState
+from environments.contract.deployment import Calibration
+from environments.link import Episode, LinkState
 from environments.network import Network, SitePlan
 from environments.network.defects import DEFECTS
 
@@ -59,8 +61,44 @@ def test_every_link_is_measured_in_little_time(start: Start) -> None:
     }
 
 
-def test_a_link_that_is_down_is_not_measured(start: Start) -> None:
-    assert start({("edge-1", "core"): LinkState(up=False)}).calibrate() == []
+@pytest.mark.parametrize("reject", [False, True])
+def test_of_a_link_that_is_down_nothing_may_arrive(start: Start, reject: bool) -> None:
+    rows = start({("edge-1", "core"): LinkState(up=False, reject=reject)}).calibrate()
+    assert {(row.link, row.measure, row.asked, row.measured, row.ok) for row in rows} == {
+        ("edge-1>core", "loss", 1.0, 1.0, True),
+        ("core>edge-1", "loss", 1.0, 1.0, True),
+    }
+
+
+def test_jitter_trace_burst_and_outage_are_measured_where_they_are_asked(start: Start) -> None:
+    flap = Episode(every_s=(2, 2), windows_s=((0.1, 1.8),), change={"up": False})  # must not disturb what is measured
+    table = LinkState(delay_s=0.02, jitter_shape="table", jitter_table_s=(0.0, 0.004, 0.02), episodes=(flap,))
+    traced = LinkState(trace="lte-driving-down", loss=0.2, burst=3)
+    network = start({("edge-1", "core"): table, ("core", "edge-1"): traced})
+    rows = network.calibrate()
+    assert not wrong(rows), [row for row in rows if not row.ok]
+    measured = {(row.link, row.measure) for row in rows}
+    assert {("edge-1>core", "jitter_s"), ("edge-1>core", "outage_s")} <= measured
+    assert {("core>edge-1", "trace_s"), ("core>edge-1", "burst"), ("core>edge-1", "loss")} <= measured
+    with_interval = [row for row in rows if row.measure in ("jitter_s", "loss", "burst") and row.asked]
+    assert len(with_interval) == 3
+    assert all((row.low or 0) <= row.measured <= (row.high or 0) for row in with_interval)
+
+
+def test_what_was_measured_before_is_said_to_be_and_the_delay_is_measured_again(start: Start, tmp_path: Path) -> None:
+    links = {("edge-1", "core"): LOSSY}
+    first = start(links).calibrate(cache_folder=tmp_path)
+    assert not wrong(first)
+    assert all(row.cached_at is None for row in first)
+    network = start(links)
+    again = network.calibrate(cache_folder=tmp_path)
+    assert {(row.link, row.measure) for row in again} == {(row.link, row.measure) for row in first}
+    assert {row.measure for row in again if row.cached_at is None} == {"delay_s", "rtt_s"}
+    assert wrong(again) == set()
+    other = start({("edge-1", "core"): LinkState(delay_s=0.02, loss=0.1, burst=4)}).calibrate(cache_folder=tmp_path)
+    assert all(row.cached_at is None for row in other)
+    bad = start(links, defects=["router_never_drops"]).calibrate(cache_folder=tmp_path)
+    assert "loss" in wrong(bad)
 
 
 KILLED_BY_CALIBRATION = {"router_adds_no_delay": {"delay_s", "rtt_s"}, "router_never_drops": {"loss"}}

@@ -277,8 +277,9 @@ def _prove_network(deployment: LocalDeployment, calibrate: bool, progress: Progr
     if Capability.PACKET_LINKS not in deployment.capabilities:
         return
     if calibrate and deployment.spec.links:
-        deployment.calibration = deployment.network.calibrate()
-        progress("links calibrated")
+        deployment.calibration = deployment.network.calibrate(cache_folder=postgres.cache_dir() / "calibration")
+        earlier = sum(row.cached_at is not None for row in deployment.calibration)
+        progress(f"links calibrated{f' ({earlier} measures of earlier today)' if earlier else ''}")
     deployment.canaries = {site: deployment.egress.plant(site) for site in deployment.spec.sites}
     progress("egress canaries planted")
 
