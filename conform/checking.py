@@ -13,6 +13,7 @@ import pytest
 from conform import catalogue, judge
 from conform.holder import Holder
 from conform.judge import PASSED, Judged
+from conform.losing import Loss
 from conform.settings import Settings
 from environments.contract import Capability, Deployment, Evidence
 from reports.journal import JournalWriter, now
@@ -63,6 +64,7 @@ class Checking:
         self._holders: dict[str, Holder] = {}
         self._writer: JournalWriter | None = None
         self._red: set[tuple[str, str | None]] = set()
+        self._loss = Loss()
 
     @property
     def recorder(self) -> JournalWriter:
@@ -71,9 +73,10 @@ class Checking:
         return self._writer
 
     def holder(self, profile: str) -> Holder:
-        return self._holders.setdefault(
-            profile, Holder(self._profiles[profile], self.settings, self.recorder, self.worker)
-        )
+        if profile not in self._holders:
+            self._holders[profile] = Holder(self._profiles[profile], self.settings, self.recorder, self.worker)
+            self._holders[profile].on_loss = self._loss.report
+        return self._holders[profile]
 
     # -- which checks run, and where
 
@@ -157,7 +160,8 @@ class Checking:
         if judged is not None:
             item.obj = _nothing  # type: ignore[attr-defined]
         try:
-            result = yield
+            with self._loss.ends_the_check():
+                result = yield
         except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
             error = raised
         if judged is None:
@@ -166,8 +170,11 @@ class Checking:
         if deployment is not None:
             crashes, problem = self._holders[running.profile].after_check()
             judged = judge.with_heal_problem(judge.with_crashes(judged, crashes), problem)
+            judged = judge.with_loss(judged, self._loss.why)
         running.judged = judged
         _tell(item, running)
+        if self._loss.why is not None:
+            item.session.shouldstop = self._loss.why
         if judged.verdict is Verdict.PASS:
             return result
         if judged.verdict is Verdict.UNTESTABLE:

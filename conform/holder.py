@@ -37,6 +37,7 @@ class Holder:
         self._deployment: Any = None
         self._failure: str | None = None
         self._made = 0
+        self.on_loss: Callable[[str], None] | None = None
 
     @property
     def label(self) -> str:
@@ -75,7 +76,16 @@ class Holder:
             self.event(self._failure)
             raise NotProvisioned(self._failure) from error
         self.event(f"ready after {time.monotonic() - began:.1f} s")
+        watch = getattr(self._deployment, "watch", None)  # beyond the contract: an attached deployment has none
+        if watch is not None:
+            watch(self._lose)
         self._record_start()
+
+    def _lose(self, why: str) -> None:
+        """From a thread: what the deployment stands on is gone."""
+        self.event(why)
+        if self.on_loss is not None:
+            self.on_loss(why)
 
     def _record_start(self) -> None:
         it, common = self._deployment, {"profile": self.profile.id, "deployment": self.label}

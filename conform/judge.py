@@ -99,6 +99,13 @@ def with_crashes(judged: Judged, crashes: list[str]) -> Judged:
     return Judged(Verdict.FAIL, f"{lines}. {judged.reason}".strip().rstrip("."))
 
 
+def with_loss(judged: Judged, why: str | None) -> Judged:
+    """A deployment that was lost under the check proves nothing, whatever the check made of it."""
+    if why is None or judged.verdict is Verdict.ERROR:
+        return judged
+    return Judged(Verdict.ERROR, f"{why}; the check had said {judged.verdict}: {judged.reason}".rstrip(": "))
+
+
 def with_heal_problem(judged: Judged, problem: str | None) -> Judged:
     """A deployment that cannot be healed after a passing check leaves that pass in doubt."""
     if problem is None:

@@ -12,11 +12,13 @@ import contextlib
 import json
 import os
 import secrets
+import select
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -228,6 +230,20 @@ class Network:
 
     def address_v6(self, name: str) -> str:
         return self.site(name).address_v6
+
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Call `lost` from a thread, with the reason, at once when the router ends without having been told to."""
+
+        def wait() -> None:
+            ended = os.pidfd_open(self._router.pid)
+            try:
+                select.select([ended], [], [])
+            finally:
+                os.close(ended)
+            if self._client is not None:
+                lost(f"the router of this deployment died (exit code {self._router.wait()})")
+
+        threading.Thread(target=wait, name="router watch", daemon=True).start()
 
     def router_alive(self) -> bool:
         """Whether the router answers, now."""

@@ -9,6 +9,7 @@ import socket
 import ssl
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -267,11 +268,25 @@ def test_the_router_takes_commands_from_elsewhere_and_refuses_nonsense(start: St
 
 def test_a_dead_router_is_the_suites_error(start: Start) -> None:
     network = start()
+    told, lost = [], threading.Event()
+    network.watch(lambda why: (told.append(why), lost.set()))
     network._router.kill()
-    network._router.wait()
+    assert lost.wait(10)
+    assert "router" in told[0]
     assert not network.router_alive()
     with pytest.raises(SuiteError, match="router"):
         network.links.cut("edge-1", "core")
+
+
+def test_a_router_that_was_told_to_end_is_not_lost(start: Start) -> None:
+    network = start()
+    told: list[str] = []
+    network.watch(told.append)
+    network.stop()
+    for thread in threading.enumerate():
+        if thread.name == "router watch":
+            thread.join(10)
+    assert told == []
 
 
 def test_plans_that_cannot_be_are_refused(start: Start) -> None:

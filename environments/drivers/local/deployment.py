@@ -120,6 +120,11 @@ class LocalDeployment:
 
     # -- beyond it: for the plugin, the command line, the report
 
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Call `lost` from a thread, with the reason, when what the deployment stands on is gone: the suite's fault."""
+        if Capability.PACKET_LINKS in self.capabilities:
+            self.network.watch(lost)
+
     def crashed(self) -> list[str]:
         """Services that ended by themselves since the last call."""
         return [line for node in self.locals.values() for line in node.crashed()]
