@@ -1,6 +1,8 @@
-"""What the local network costs and how true it is: start, round trip, throughput, asked against measured.
+"""Links, asked against measured: the table of docs/links-measured.md, made by
 
-Run `python benchmarks/network.py [--links]`; prints Markdown. --links: every preset of profiles/links.yaml as well.
+    python -m benchmarks.network --presets --write docs/links-measured.md
+
+Without --presets the targets only (two minutes); with it every preset of profiles/links.yaml too (fifteen minutes).
 """
 
 from __future__ import annotations
@@ -8,163 +10,208 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import select
-import socket
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from environments.contract.deployment import Calibration, LinkState
-from environments.network import Network, SitePlan
+from benchmarks.linkbench import LINK, cpu_s, drops, echo_s, flood, network, rows_of
+from benchmarks.peers import netem_row, toxiproxy_rows
+from conform.linktable import figure
+from environments.contract import Calibration, LinkState
+from environments.network.calibration import FULL
+from environments.network.proving import prove
 
-STATES = {
-    "no limits": LinkState(),
-    "100 ms": LinkState(delay_s=0.1),
-    "20 ms ± 7 ms, 1.5 % in bursts of 4": LinkState(delay_s=0.02, jitter_s=0.007, loss=0.015, burst=4),
-    "GEO: 280 ms ± 15 ms, 2 Mbit/s, 0.5 %/4": LinkState(
-        delay_s=0.28, jitter_s=0.015, rate_bps=2e6, loss=0.005, burst=4
-    ),
-    "radio: 500 ms, 16 kbit/s": LinkState(delay_s=0.5, rate_bps=16e3, queue_s=2),
-    "100 ms, 250 kbit/s, 20 % in bursts of 20": LinkState(delay_s=0.1, rate_bps=250e3, loss=0.2, burst=20),
-    "50 Mbit/s, 20 ms": LinkState(delay_s=0.02, rate_bps=50e6),
-    "100 Mbit/s, 10 ms": LinkState(delay_s=0.01, rate_bps=100e6),
-}
+Row = tuple[str, str, str, str]  # measure, asked, measured, target
+ROUND_TRIPS_S = (0.001, 0.010, 0.100, 1.0, 3.0)
+RATES_BPS = (9.6e3, 64e3, 1e6, 10e6, 100e6)
+LOSSES = (LinkState(loss=0.02), LinkState(loss=0.1, burst=3), LinkState(loss=0.2, burst=5))
+CHANGES, CHANGE_GAP_S = 100, 0.02
+IDLE_S = 10.0
 
 
-@contextmanager
-def network(there: LinkState, back: LinkState | None = None, sites: int = 2) -> Iterator[Network]:
-    plans = [SitePlan("core", 0), *(SitePlan(f"edge-{index}", index, sealed=True) for index in range(1, sites))]
-    links = {(f"edge-{index}", "core"): there for index in range(1, sites)}
-    links |= {("core", f"edge-{index}"): back or there for index in range(1, sites)}
-    with (
-        tempfile.TemporaryDirectory() as workdir,
-        Network.start("benchmark", plans, links, 42, Path(workdir)) as started,
-    ):
-        yield started
-
-
-def say(*cells: object) -> None:
-    sys.stdout.write("| " + " | ".join(str(cell) for cell in cells) + " |\n")
-
-
-def number(measure: str, value: float) -> str:
-    if measure == "rate_bps":
-        return f"{value / 1e3:.1f} kbit/s"
-    return f"{value * 1e3:.2f} ms" if measure in ("rtt_s", "delay_s") else f"{value * 100:.2f} %"
-
-
-def costs() -> None:
-    say("what", "figure")
-    say("---", "---")
-    for sites in (2, 4):
-        times = []
-        for _ in range(5):
-            began = time.monotonic()
-            with network(LinkState(), sites=sites) as started:
-                times.append(time.monotonic() - began)
-                agent = psutil.Process(next(iter(started.sites.values())).process.pid).memory_info()
-        say(f"start of {sites} sites, median of 5", f"{statistics.median(times) * 1e3:.0f} ms")
-    say("memory of an agent", f"{agent.rss / 2**20:.1f} MiB resident")
+def idle_round_trip() -> Iterator[Row]:
     with network(LinkState()) as started:
-        trips = sorted(echo(started, 500))
-        say("round trip, idle, no delay asked: p50, p99", f"{trips[250] * 1e3:.2f} ms, {trips[495] * 1e3:.2f} ms")
-        say("TCP through the router, MTU 1500", f"{tcp_bps(started, 60_000_000) / 1e6:.0f} Mbit/s")
-        began = time.monotonic()
-        seen = started.egress.plant("edge-1")
-        say(f"{sum(seen.values())} of {len(seen)} canaries seen in", f"{(time.monotonic() - began) * 1e3:.1f} ms")
-        commands = []
-        for _ in range(200):
-            began = time.monotonic()
-            started.links.set("edge-1", "core", LinkState())
-            commands.append(time.monotonic() - began)
-        say("a link change, until it holds, median of 200", f"{statistics.median(commands) * 1e3:.2f} ms")
+        echo_s(started, 200)
+        trips = sorted(echo_s(started, 5000))
+    p50_s, p99_s = trips[len(trips) // 2], trips[len(trips) * 99 // 100]
+    yield "round trip, idle, p50", "0 ms", f"{p50_s * 1e3:.2f} ms", "0.25 ms"
+    yield "round trip, idle, p99", "0 ms", f"{p99_s * 1e3:.2f} ms", "1 ms"
 
 
-def echo(started: Network, count: int) -> list[float]:
-    ends = []
-    for name in ("edge-1", "core"):
-        end = started.site(name).socket(socket.AF_INET, socket.SOCK_DGRAM)
-        end.bind((started.address(name), 0))
-        ends.append(end)
-    here, there = ends
-    trips = []
-    for _ in range(count):
-        began = time.monotonic()
-        here.sendto(b"x", there.getsockname())
-        there.recv(10)
-        there.sendto(b"x", here.getsockname())
-        here.recv(10)
-        trips.append(time.monotonic() - began)
-    return trips
+def round_trips() -> Iterator[Row]:
+    for asked_s in ROUND_TRIPS_S:
+        with network(LinkState(delay_s=asked_s / 2)) as started:
+            count = max(5, min(200, int(3 / asked_s)))
+            measured_s = statistics.median(echo_s(started, count))
+        off_s = measured_s - asked_s
+        share = f"{off_s / asked_s:+.2%}, {off_s * 1e3:+.2f} ms"
+        yield (
+            f"round trip of {asked_s * 1e3:g} ms",
+            f"{asked_s * 1e3:g} ms",
+            f"{measured_s * 1e3:.2f} ms ({share})",
+            "1 % or 0.5 ms",
+        )
 
 
-def tcp_bps(started: Network, size: int) -> float:
-    server = started.site("core").socket()
-    server.bind(("0.0.0.0", 4000))
-    server.listen()
-    client = started.site("edge-1").connect(4000, started.address("core"))
-    connection, _ = server.accept()
-    client.setblocking(False)
-    data, left, began = bytes(1 << 18), size, time.monotonic()
-    while left > 0:
-        readable, writable, _ = select.select([connection], [client], [], 5)
-        if writable:
-            client.send(data)
-        if readable:
-            left -= len(connection.recv(1 << 18))
-    return size * 8 / (time.monotonic() - began)
+def rates() -> Iterator[Row]:
+    for asked_bps in RATES_BPS:
+        state = LinkState(rate_bps=asked_bps, queue_s=30)
+        [row] = [row for row in rows_of(state, FULL) if row.measure == "rate_bps" and row.link == ">".join(LINK)]
+        measured = f"{figure('rate_bps', row.measured)} ({row.measured / row.asked - 1:+.2%})"
+        yield "rate of IP bytes", figure("rate_bps", asked_bps), measured, "2 %"
 
 
-def asked_against_measured(states: Mapping[str, tuple[LinkState, LinkState]]) -> None:
-    say("link", "measure", "asked", "measured", "tolerance", "samples", "ok", "calibrated in")
-    say(*["---"] * 8)
-    for name, (there, back) in states.items():
-        with network(there, back) as started:
-            began = time.monotonic()
-            rows = started.calibrate()
-            took_s = time.monotonic() - began
+def losses() -> Iterator[Row]:
+    for state in LOSSES:
+        rows = {row.measure: row for row in rows_of(state, FULL) if row.link == ">".join(LINK)}
+        loss, burst = rows["loss"], rows["burst"]
+        asked = f"{state.loss:.0%}" + (f" in runs of {state.burst:g}" if state.burst else ", independent")
+        between = f"{loss.asked - loss.tolerance:.2%} to {loss.asked + loss.tolerance:.2%}"
+        yield f"loss, {loss.samples} packets", asked, f"{loss.measured:.2%}", f"99 % interval, {between}"
+        off = f"{burst.measured / burst.asked - 1:+.1%}"
+        yield (
+            "mean run of losses",
+            f"{burst.asked:.2f} packets",
+            f"{burst.measured:.2f} ({off}, {burst.samples} runs)",
+            "10 %",
+        )
+
+
+def changes() -> Iterator[Row]:
+    with network(LinkState()) as started:
+        events = [
+            {
+                "at_s": 0.1 + number * CHANGE_GAP_S,
+                "a": LINK[0],
+                "b": LINK[1],
+                "both": False,
+                "state": {"delay_s": number / 1e3},
+            }
+            for number in range(CHANGES)
+        ]
+        began_s = time.time()
+        started.ask("play", name="benchmark", events=events)
+        while started.playing():
+            time.sleep(0.05)
+        rows = [row for row in started.ask("timeline")["rows"] if row["reason"].startswith("benchmark")]
+    late_s = sorted(row["t_s"] - began_s - event["at_s"] for row, event in zip(rows, events, strict=True))
+    measured = f"p50 {late_s[len(late_s) // 2] * 1e3:.2f} ms, worst {late_s[-1] * 1e3:.2f} ms late"
+    yield f"scheduled change against actual, {CHANGES} changes", "0 ms", measured, "10 ms"
+
+
+def throughput() -> Iterator[Row]:
+    for mtu_bytes, size, target in (
+        (1500, 400_000_000, "1 Gbit/s, 100 000 packets/s"),
+        (65_000, 2_000_000_000, "4 Gbit/s"),
+    ):
+        with network(LinkState(), mtu_bytes=mtu_bytes) as started:
+            flood(started, size // 10)
+            best = max((flood(started, size) for _ in range(3)), key=lambda each: each[0])
+        measured = f"{best[0] / 1e9:.2f} Gbit/s, {best[1]:,.0f} packets/s".replace(",", " ")
+        yield f"TCP through one link, MTU {mtu_bytes}", "no limit", measured.replace("  ", " "), target
+
+
+def idle_cost() -> Iterator[Row]:
+    with network(LinkState(delay_s=0.1, rate_bps=2e6), sites=11) as started:
+        router = psutil.Process(started.ask("show")["pid"])
+        before_s = cpu_s(router)
+        time.sleep(IDLE_S)
+        share = (cpu_s(router) - before_s) / IDLE_S
+    yield "router while idle, ten links", "nothing", f"{share:.2%} of a core", "1 %"
+
+
+def repetition() -> Iterator[Row]:
+    state = LinkState(loss=0.1, burst=3)
+    one, two, other = (drops(state, seed, 20_000) for seed in (7, 7, 8))
+    same = "the same" if one == two else f"{len(one ^ two)} differ"
+    yield (
+        "same seed, same 20 000 packets",
+        "same drops",
+        f"{same} {len(one)} drops; another seed {len(other)} others",
+        "bit for bit",
+    )
+
+
+MEASURES: tuple[Callable[[], Iterator[Row]], ...] = (
+    idle_round_trip,
+    round_trips,
+    rates,
+    losses,
+    changes,
+    throughput,
+    idle_cost,
+    repetition,
+)
+
+
+def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield "| " + " | ".join(row) + " |"
+        sys.stderr.write(f"  {' | '.join(row)}\n")
+    yield ""
+
+
+def preset_rows() -> Iterator[Sequence[str]]:
+    from profiles.load import presets
+
+    for name, preset in presets().items():
+        began_s = time.monotonic()
+        rows = prove(*preset.states)
+        took = f"{time.monotonic() - began_s:.0f} s"
         for row in rows:
-            table_row(name, row, took_s)
+            yield (name if row is rows[0] else "", row.link, *_figures(row), took if row is rows[0] else "")
 
 
-def table_row(name: str, row: Calibration, took_s: float) -> None:
-    figures = (number(row.measure, value) for value in (row.asked, row.measured, row.tolerance))
-    say(name, f"{row.measure} {row.link}", *figures, row.samples, "yes" if row.ok else "NO", f"{took_s:.2f} s")
+def _figures(row: Calibration) -> tuple[str, ...]:
+    interval = (
+        ""
+        if row.low is None or row.high is None
+        else f" ({figure(row.measure, row.low)} to {figure(row.measure, row.high)})"
+    )
+    asked, measured, tolerance = (figure(row.measure, value) for value in (row.asked, row.measured, row.tolerance))
+    return row.measure, asked, measured + interval, f"{tolerance}, {row.samples}", "yes" if row.ok else "NO"
 
 
-def presets() -> dict[str, tuple[LinkState, LinkState]]:
-    """Both directions of every named link."""
-    from profiles.load import preset
-    from profiles.load import presets as named
-
-    return {
-        name: (LinkState(**up.model_dump()), LinkState(**down.model_dump()))
-        for name in named()
-        for up, down in [preset(name, "benchmark")]
-    }
+def document(with_presets: bool) -> Iterator[str]:
+    yield "# Links, asked against measured\n"
+    yield "Made by `python -m benchmarks.network --presets --write docs/links-measured.md`; not edited by hand.\n"
+    cores, load = os.cpu_count(), os.getloadavg()[0]
+    today = datetime.now(UTC).date()
+    yield f"{today}, Python {platform.python_version()}, Linux {platform.release()}, {cores} cores, load {load:.1f} at the start.\n"
+    yield "## The router against its targets\n"
+    measured = (row for measure in MEASURES for row in measure())
+    yield from table(("measure", "asked", "measured", "target"), measured)
+    yield "## Beside it, in the same run\n"
+    yield from table(
+        ("what", "asked", "measured", "remark"), (row for rows in (toxiproxy_rows(), netem_row()) for row in rows)
+    )
+    if with_presets:
+        yield "## Every preset\n"
+        yield "Both directions and the round trip, by `conform link calibrate`; in brackets the 99 % interval of what was measured.\n"
+        yield from table(
+            ("preset", "link", "measure", "asked", "measured", "tolerance, samples", "ok", "took"), preset_rows()
+        )
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--links", action="store_true", help="every preset of profiles/links.yaml too")
-    options = arguments.parse_args()
-    load, cores = os.getloadavg()[0], os.cpu_count()
-    sys.stdout.write(
-        f"Python {platform.python_version()}, Linux {platform.release()}, {cores} cores, load {load:.1f}\n\n"
-    )
-    costs()
-    sys.stdout.write("\n")
-    asked_against_measured({name: (state, state) for name, state in STATES.items()})
-    if options.links:
-        asked_against_measured(presets())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--presets", action="store_true", help="every preset of profiles/links.yaml too")
+    parser.add_argument("--write", type=Path, help="the file to write; default: standard output")
+    options = parser.parse_args()
+    text = "\n".join(document(options.presets))
+    if options.write:
+        options.write.write_text(text, encoding="utf-8")
+    else:
+        sys.stdout.write(text)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,28 @@ def lines(shown: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
+def summary(state: Any) -> str:
+    """A LinkState in few words."""
+    if not state.up:
+        return "refused" if state.reject else "down"
+    parts = [f"{state.delay_s * 1e3:g} ms"]
+    if state.jitter_s:
+        parts[0] += f" ± {state.jitter_s * 1e3:g}"
+    parts.append(f"trace {state.trace}" if state.trace else rate(state.rate_bps))
+    if state.loss:
+        parts.append(f"{state.loss * 100:g} %" + (f"/{state.burst:g}" if state.burst else ""))
+    return ", ".join([*parts, *(each.name for each in state.episodes)])
+
+
+def figure(measure: str, value: float) -> str:
+    """A figure of a calibration row with its unit."""
+    if measure == "rate_bps":
+        return f"{value / 1e3:.4g} kbit/s" if value < 1e6 else f"{value / 1e6:.4g} Mbit/s"
+    if measure == "loss":
+        return f"{value * 100:.3g} %"
+    return f"{value:.3g} packets" if measure == "burst" else f"{value * 1e3:.4g} ms"
+
+
 def rate(bps: float | None) -> str:
     if bps is None:
         return "unlimited"

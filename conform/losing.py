@@ -1,4 +1,4 @@
-"""A check whose deployment is lost under it (its router died) ends at once; that is an error of the suite, no failure."""
+"""A check whose deployment is lost under it (its router died) ends at once: an error of the suite, no failure."""
 
 from __future__ import annotations
 

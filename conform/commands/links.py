@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from conform import catalogue
+from conform.commands import presets as _presets
 from conform.console import completes, out, print_json, say
 from conform.linktable import links_of, table
 from conform.settings import BadArguments, refuse
@@ -63,6 +65,13 @@ def set_(
     burst: Annotated[float | None, typer.Option(help="Mean length of a run of losses, packets.")] = None,
     rate: Annotated[str | None, typer.Option(help="Bits per second, e.g. 512k, 2M; `none` for unlimited.")] = None,
     queue: Annotated[str | None, typer.Option(help="Longest wait for the rate, e.g. 1s.")] = None,
+    queue_bytes: Annotated[int | None, typer.Option(help="Most bytes that wait for the rate.")] = None,
+    shape: Annotated[str | None, typer.Option("--jitter-shape", help="uniform or normal.")] = None,
+    duplicate: Annotated[str | None, typer.Option(help="Fraction of packets doubled, e.g. 1%.")] = None,
+    reorder: Annotated[str | None, typer.Option(help="Fraction of packets that overtake, e.g. 5%.")] = None,
+    corrupt: Annotated[str | None, typer.Option(help="Fraction of packets with a turned bit, e.g. 0.1%.")] = None,
+    mtu: Annotated[int | None, typer.Option(help="Largest packet that passes, bytes.")] = None,
+    trace: Annotated[str | None, typer.Option(help="Mahimahi trace, name or path, instead of a rate.")] = None,
     preset: Annotated[str | None, typer.Option(help="A preset of links.yaml, both ways.")] = None,
     one_way: OneWay = False,
     run: RunOption = None,
@@ -76,18 +85,23 @@ def set_(
         state["delay_s"] = _seconds("--delay", delay)
     if jitter is not None:
         state["jitter_s"] = _seconds("--jitter", jitter)
-    if loss is not None:
-        state["loss"] = _fraction(loss)
+    for name, share in (("loss", loss), ("duplicate", duplicate), ("reorder", reorder), ("corrupt", corrupt)):
+        if share is not None:
+            state[name] = _fraction(name, share)
     if burst is not None:
         state["burst"] = burst
     if rate is not None:
         state["rate_bps"] = _rate(rate)
     if queue is not None:
         state["queue_s"] = _seconds("--queue", queue)
+    if trace is not None:
+        state |= {"trace": str(Path(trace).absolute()) if "/" in trace else trace, "rate_bps": None}
+    plain = {"queue_bytes": queue_bytes, "jitter_shape": shape, "mtu_bytes": mtu}
+    state |= {name: value for name, value in plain.items() if value is not None}
     if preset is None:
         if len(state) == 1:
             raise BadArguments(
-                "link set: nothing to set. Name at least one of --delay --jitter --loss --rate --preset."
+                "link set: nothing to set. Name at least one of --delay --jitter --loss --rate --preset (see --help)."
             )
         _change(link, run, one_way, "set", state=state, reason="by hand")
         return
@@ -104,10 +118,24 @@ def set_(
     say(f"{link}: {preset}")
 
 
+app.command("presets")(_presets.presets)
+app.command("calibrate")(_presets.calibrate)
+
+
 @app.command("cut")
-def cut(link: LinkArgument, one_way: OneWay = False, run: RunOption = None) -> None:
+def cut(
+    link: LinkArgument,
+    one_way: OneWay = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Refuse at once (RST, ICMP), not in silence.")] = False,
+    half_open: Annotated[
+        bool, typer.Option("--half-open", help="Only connections that are open now hear nothing more.")
+    ] = False,
+    run: RunOption = None,
+) -> None:
     """Cut a link: nothing passes until it is healed."""
-    _change(link, run, one_way, "cut", reason="cut by hand")
+    if reject and half_open:
+        raise BadArguments("link cut: --reject and --half-open exclude each other. Name one.")
+    _change(link, run, one_way, "cut", reason="cut by hand", reject=reject, half_open=half_open)
 
 
 @app.command("heal")
@@ -185,13 +213,13 @@ def _seconds(option: str, text: str) -> float:
         raise BadArguments(f"{option}: {text!r} is not a time. Write 300ms or 0.3s.") from None
 
 
-def _fraction(text: str) -> float:
+def _fraction(name: str, text: str) -> float:
     try:
         value = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1:
-        raise BadArguments(f"--loss: {text!r} is not a fraction below 1. Write 2% or 0.02.")
+        raise BadArguments(f"--{name}: {text!r} is not a fraction below 1. Write 2% or 0.02.")
     return value
 
 

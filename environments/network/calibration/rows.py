@@ -37,7 +37,7 @@ def row(
 ) -> Calibration:
     """ok: within the tolerance, on at least `least` samples. within: half the width of the confidence interval."""
     ok = samples >= least and abs(measured - asked) <= tolerance
-    low, high = (None, None) if within is None else (measured - within, measured + within)
+    low, high = (None, None) if within is None else (max(0.0, measured - within), measured + within)
     return Calibration(link, measure, asked, measured, tolerance, ok, samples, low, high)
 
 
