@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 import psutil
@@ -22,7 +23,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.linkbench import LINK, cpu_s, drops, echo_s, flood, network, rows_of
-from benchmarks.peers import netem_row, toxiproxy_rows
+from benchmarks.peers import netem_rows, toxiproxy_rows
 from conform.linktable import figure
 from environments.contract import Calibration, LinkState
 from environments.network.calibration import FULL
@@ -50,14 +51,9 @@ def round_trips() -> Iterator[Row]:
         with network(LinkState(delay_s=asked_s / 2)) as started:
             count = max(5, min(200, int(3 / asked_s)))
             measured_s = statistics.median(echo_s(started, count))
-        off_s = measured_s - asked_s
-        share = f"{off_s / asked_s:+.2%}, {off_s * 1e3:+.2f} ms"
-        yield (
-            f"round trip of {asked_s * 1e3:g} ms",
-            f"{asked_s * 1e3:g} ms",
-            f"{measured_s * 1e3:.2f} ms ({share})",
-            "1 % or 0.5 ms",
-        )
+        off_s, asked = measured_s - asked_s, f"{asked_s * 1e3:g} ms"
+        off = f"{off_s / asked_s:+.2%}, {off_s * 1e3:+.2f} ms"
+        yield f"round trip of {asked}", asked, f"{measured_s * 1e3:.2f} ms ({off})", "1 % or 0.5 ms"
 
 
 def rates() -> Iterator[Row]:
@@ -75,25 +71,15 @@ def losses() -> Iterator[Row]:
         asked = f"{state.loss:.0%}" + (f" in runs of {state.burst:g}" if state.burst else ", independent")
         between = f"{loss.asked - loss.tolerance:.2%} to {loss.asked + loss.tolerance:.2%}"
         yield f"loss, {loss.samples} packets", asked, f"{loss.measured:.2%}", f"99 % interval, {between}"
-        off = f"{burst.measured / burst.asked - 1:+.1%}"
-        yield (
-            "mean run of losses",
-            f"{burst.asked:.2f} packets",
-            f"{burst.measured:.2f} ({off}, {burst.samples} runs)",
-            "10 %",
-        )
+        runs = f"{burst.measured:.2f} ({burst.measured / burst.asked - 1:+.1%}, {burst.samples} runs)"
+        yield "mean run of losses", f"{burst.asked:.2f} packets", runs, "10 %"
 
 
 def changes() -> Iterator[Row]:
     with network(LinkState()) as started:
+        one_way = {"a": LINK[0], "b": LINK[1], "both": False}
         events = [
-            {
-                "at_s": 0.1 + number * CHANGE_GAP_S,
-                "a": LINK[0],
-                "b": LINK[1],
-                "both": False,
-                "state": {"delay_s": number / 1e3},
-            }
+            {"at_s": 0.1 + number * CHANGE_GAP_S, **one_way, "state": {"delay_s": number / 1e3}}
             for number in range(CHANGES)
         ]
         began_s = time.time()
@@ -106,16 +92,16 @@ def changes() -> Iterator[Row]:
     yield f"scheduled change against actual, {CHANGES} changes", "0 ms", measured, "10 ms"
 
 
+FLOODS = ((1500, 400_000_000, "1 Gbit/s, 100 000 packets/s"), (65_000, 2_000_000_000, "4 Gbit/s"))  # MTU, bytes, target
+
+
 def throughput() -> Iterator[Row]:
-    for mtu_bytes, size, target in (
-        (1500, 400_000_000, "1 Gbit/s, 100 000 packets/s"),
-        (65_000, 2_000_000_000, "4 Gbit/s"),
-    ):
+    for mtu_bytes, size, target in FLOODS:
         with network(LinkState(), mtu_bytes=mtu_bytes) as started:
             flood(started, size // 10)
             best = max((flood(started, size) for _ in range(3)), key=lambda each: each[0])
-        measured = f"{best[0] / 1e9:.2f} Gbit/s, {best[1]:,.0f} packets/s".replace(",", " ")
-        yield f"TCP through one link, MTU {mtu_bytes}", "no limit", measured.replace("  ", " "), target
+        measured = f"{best[0] / 1e9:.2f} Gbit/s, {best[1]:.0f} packets/s"
+        yield f"TCP through one link, MTU {mtu_bytes}", "no limit", measured, target
 
 
 def idle_cost() -> Iterator[Row]:
@@ -131,12 +117,8 @@ def repetition() -> Iterator[Row]:
     state = LinkState(loss=0.1, burst=3)
     one, two, other = (drops(state, seed, 20_000) for seed in (7, 7, 8))
     same = "the same" if one == two else f"{len(one ^ two)} differ"
-    yield (
-        "same seed, same 20 000 packets",
-        "same drops",
-        f"{same} {len(one)} drops; another seed {len(other)} others",
-        "bit for bit",
-    )
+    measured = f"{same} {len(one)} drops; another seed: {len(other)}, {len(other & one)} of them the same"
+    yield "same seed, same 20 000 packets", "same drops", measured, "bit for bit"
 
 
 MEASURES: tuple[Callable[[], Iterator[Row]], ...] = (
@@ -172,11 +154,9 @@ def preset_rows() -> Iterator[Sequence[str]]:
 
 
 def _figures(row: Calibration) -> tuple[str, ...]:
-    interval = (
-        ""
-        if row.low is None or row.high is None
-        else f" ({figure(row.measure, row.low)} to {figure(row.measure, row.high)})"
-    )
+    interval = ""
+    if row.low is not None and row.high is not None:
+        interval = f" ({figure(row.measure, row.low)} to {figure(row.measure, row.high)})"
     asked, measured, tolerance = (figure(row.measure, value) for value in (row.asked, row.measured, row.tolerance))
     return row.measure, asked, measured + interval, f"{tolerance}, {row.samples}", "yes" if row.ok else "NO"
 
@@ -185,21 +165,18 @@ def document(with_presets: bool) -> Iterator[str]:
     yield "# Links, asked against measured\n"
     yield "Made by `python -m benchmarks.network --presets --write docs/links-measured.md`; not edited by hand.\n"
     cores, load = os.cpu_count(), os.getloadavg()[0]
-    today = datetime.now(UTC).date()
-    yield f"{today}, Python {platform.python_version()}, Linux {platform.release()}, {cores} cores, load {load:.1f} at the start.\n"
+    versions = f"Python {platform.python_version()}, Linux {platform.release().partition('-')[0]}"
+    yield f"{datetime.now(UTC).date()}, {versions}, {cores} cores, load {load:.1f} at the start.\n"
     yield "## The router against its targets\n"
     measured = (row for measure in MEASURES for row in measure())
     yield from table(("measure", "asked", "measured", "target"), measured)
     yield "## Beside it, in the same run\n"
-    yield from table(
-        ("what", "asked", "measured", "remark"), (row for rows in (toxiproxy_rows(), netem_row()) for row in rows)
-    )
+    yield from table(("what", "asked", "measured", "remark"), chain(toxiproxy_rows(), netem_rows()))
     if with_presets:
         yield "## Every preset\n"
-        yield "Both directions and the round trip, by `conform link calibrate`; in brackets the 99 % interval of what was measured.\n"
-        yield from table(
-            ("preset", "link", "measure", "asked", "measured", "tolerance, samples", "ok", "took"), preset_rows()
-        )
+        yield "Both directions and the round trip, as `conform link calibrate` measures them; in brackets the 99 % interval.\n"
+        head = ("preset", "link", "measure", "asked", "measured", "tolerance, samples", "ok", "took")
+        yield from table(head, preset_rows())
 
 
 def main() -> None:

@@ -11,5 +11,5 @@ def toxiproxy_rows() -> Iterator[Row]:
     return iter(())
 
 
-def netem_row() -> Iterator[Row]:
+def netem_rows() -> Iterator[Row]:
     return iter(())
