@@ -99,6 +99,7 @@ class Holder:
             capabilities=sorted(each.value for each in it.capabilities),
             missing={each.value: why for each, why in it.missing.items()},
             canaries={site: dict(seen) for site, seen in it.canaries.items()},
+            congestion_control=dict(getattr(it, "congestion_control", {})),  # an attached deployment's is not known
         )
         for row in it.calibration:
             self._recorder.write(
@@ -111,6 +112,9 @@ class Holder:
                 tolerance=row.tolerance,
                 ok=row.ok,
                 samples=row.samples,
+                low=row.low,
+                high=row.high,
+                cached_at=row.cached_at,
             )
 
     def after_check(self) -> tuple[list[str], str | None]:

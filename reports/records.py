@@ -116,6 +116,9 @@ class CalibrationRecord(Line):
     tolerance: float | None = Field(default=None, description="absolute, in the unit of `asked`")
     ok: bool
     samples: int = 0
+    low: float | None = Field(default=None, description="99 % confidence interval of what was measured")
+    high: float | None = None
+    cached_at: str | None = Field(default=None, description="when it was measured, if before this run on this host")
 
 
 class EventRecord(Line):
@@ -135,6 +138,7 @@ class DeploymentRecord(Line):
     capabilities: list[str] = []
     missing: dict[str, str] = Field(default={}, description="capability -> why, and what to do")
     canaries: dict[str, dict[str, bool]] = Field(default={}, description="site -> kind of egress canary -> seen")
+    congestion_control: dict[str, str] = Field(default={}, description="site -> how its TCP finds its rate, pinned")
 
 
 Model = TypeVar("Model", bound=Line)

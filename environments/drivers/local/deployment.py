@@ -120,6 +120,17 @@ class LocalDeployment:
 
     # -- beyond it: for the plugin, the command line, the report
 
+    @property
+    def congestion_control(self) -> Mapping[str, str]:
+        """Site -> how its TCP finds its rate; "not pinned" where the kernel would not be told."""
+        if Capability.PACKET_LINKS not in self.capabilities:
+            return {}
+        facts = {name: site.facts for name, site in self.network.sites.items()}
+        return {
+            name: each.congestion_control + ("" if each.congestion_pinned else " (not pinned)")
+            for name, each in facts.items()
+        }
+
     def watch(self, lost: Callable[[str], None]) -> None:
         """Call `lost` from a thread, with the reason, when what the deployment stands on is gone: the suite's fault."""
         if Capability.PACKET_LINKS in self.capabilities:
