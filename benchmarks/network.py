@@ -174,7 +174,7 @@ def document(with_presets: bool) -> Iterator[str]:
     yield from table(("what", "asked", "measured", "remark"), chain(toxiproxy_rows(), netem_rows()))
     if with_presets:
         yield "## Every preset\n"
-        yield "Both directions and the round trip, as `conform link calibrate` has them; in brackets the 99 % interval.\n"
+        yield "Both directions and the round trip, by `conform link calibrate`; in brackets the 99 % interval.\n"
         head = ("preset", "link", "measure", "asked", "measured", "tolerance, samples", "ok", "took")
         yield from table(head, preset_rows())
 
