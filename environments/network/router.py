@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from environments.network import addresses, defects
+from environments.network import addresses, defects, ledger
 from environments.network.capture import Capture
 from environments.network.control import Control
 from environments.network.links import Direction, State
@@ -56,9 +56,7 @@ class Router:
             a, b = entry["a"], entry["b"]
             self.directions[a, b] = direction = Direction(entry["link"], a, b, State(**entry["state"]), self.seed)
             self.ports[a].directions[b] = direction
-        self.sentinel = Sentinel(
-            self.workdir / "egress.jsonl", allow=config["allow"], hosts=site_hosts(config["sites"])
-        )
+        self.sentinel = Sentinel(self.workdir / ledger.FILE, allow=config["allow"], hosts=site_hosts(config["sites"]))
         self.answerer: Answerer | None = None
         self.capture: Capture | None = None
         self._travelling: list[tuple[float, int, Direction, int, bytes]] = []
@@ -147,8 +145,11 @@ class Router:
             if self._travelling:
                 due = min(due, self._travelling[0][0])
             answering = self.answerer.fds() if self.answerer else []
+            owners = self.sentinel.owners.fds()
             wait = None if due == float("inf") else max(0.0, due - time.monotonic())
-            ready, _, _ = select.select([*self.by_fd, parent.fileno(), *control.fds(), *answering], [], [], wait)
+            ready, _, _ = select.select(
+                [*self.by_fd, parent.fileno(), *control.fds(), *answering, *owners], [], [], wait
+            )
             commands = []
             for fd in ready:
                 if fd in self.by_fd:
@@ -161,6 +162,8 @@ class Router:
                     parent.send(b"{}")
                 elif fd in answering and self.answerer:
                     self.answerer.read(fd)
+                elif fd in owners:
+                    self.sentinel.owners.read(fd, self.sentinel.ledger.learn)
                 else:
                     commands.append(fd)
             if commands:
@@ -239,6 +242,11 @@ def main() -> None:
         if not message:
             return
         router = Router(json.loads(message), list(fds))
+        parent.send(b"{}")
+        message, fds, _, _ = socket.recv_fds(parent, 1 << 20, 253)
+        if not message:
+            return
+        router.sentinel.owners.attach(json.loads(message)["owners"], list(fds))
         parent.send(b"{}")
         router.run(parent)
 
