@@ -68,8 +68,8 @@ def _inodes(asked: dict[str, Any]) -> list[str]:
     protocol = asked["protocol"]
     if protocol == socket.IPPROTO_TCP:
         with contextlib.suppress(OSError):  # a kernel without sock_diag: its tables, then
-            inode = tcp_inode(asked["source"], asked["source_port"], asked["destination"], asked["port"])
-            return [str(inode)] if inode else []
+            connection = tcp_inode(asked["source"], asked["source_port"], asked["destination"], asked["port"])
+            return [str(connection)] if connection else []
     for table in _TABLES.get(protocol, ()):
         for local, remote, inode in _rows(table):
             if _port(local) != asked["source_port"] or inode == "0":
