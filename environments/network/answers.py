@@ -9,7 +9,7 @@ from collections.abc import Callable
 from environments.network import dns, services
 from environments.network.packets import Packet, udp
 
-NTP_LIE_S = 10 * 365 * 86_400  # how far ahead the answered time is: a node that believes it shows at once
+NTP_LIE_S = 3 * 365 * 86_400  # how far ahead the answered time is: a node that believes it shows at once
 _NTP_EPOCH_S = 2_208_988_800  # from 1900 to 1970
 _NOBODYS_VERSION = 0x1A2A3A4A  # of the form that RFC 9000, section 15, keeps for this
 Stream = Callable[[bytes], tuple[bytes, int]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from environments.network.packets import ICMP, ICMP6, Packet
@@ -44,25 +44,31 @@ class Owners:
             return
         self._asked[flow] = site
 
-    def read(self, fd: int, learn: Callable[..., None]) -> None:
-        """Take the answers that have come: learn(flow, pid=..., command=...) of each process that was found."""
+    def is_asked(self, flow: int) -> bool:
+        """Whether the answer about it is still to come."""
+        return flow in self._asked
+
+    def read(self, fd: int) -> list[tuple[int, dict[str, Any]]]:
+        """The answers that have come: flow, and `pid` and `command` if the process was found."""
+        found: list[tuple[int, dict[str, Any]]] = []
         site = self._sites[fd]
         while True:
             try:
                 message = self._channels[site].recv(_MESSAGE)
             except BlockingIOError:
-                return
+                return found
             except OSError:
                 message = b""
             if not message:
                 self._channels.pop(site).close()
                 del self._sites[fd]
+                found += [(flow, {}) for flow, of in self._asked.items() if of == site]
                 self._asked = {flow: of for flow, of in self._asked.items() if of != site}
-                return
+                return found
             answer = json.loads(message)
-            self._asked.pop(answer["flow"], None)
-            if answer.get("pid"):
-                learn(answer["flow"], pid=answer["pid"], command=answer["command"])
+            flow = int(answer.pop("flow"))
+            self._asked.pop(flow, None)
+            found.append((flow, answer))
 
 
 def question(packet: Packet) -> dict[str, Any]:

@@ -180,21 +180,24 @@ def _crypto(frames: bytes) -> dict[int, bytes]:
     return found
 
 
-def initial(message: bytes, *, version: int = V1, destination: bytes = b"conform!", offset: int = 0) -> bytes:
+def initial(
+    message: bytes, *, version: int = V1, destination: bytes = b"conform!", offset: int = 0, number: int = 0
+) -> bytes:
     """A client's Initial with (a part of) a ClientHello, in a datagram of 1200 bytes: for canaries and tests."""
     known = _VERSIONS[version]
     keys = _keys(destination, known)
-    number = offset.to_bytes(4, "big")
     frames = b"\x06" + _encoded(offset) + _encoded(len(message)) + message
-    first = 0xC0 | known.initial << 4 | 3
-    head = bytes([first]) + struct.pack("!IB", version, len(destination)) + destination + b"\0\0"
+    head = bytes([0xC0 | known.initial << 4 | 3]) + struct.pack("!IB", version, len(destination)) + destination
+    head += b"\0\0"  # no source id, no token
     frames = frames.ljust(1200 - len(head) - 2 - 4 - _TAG, b"\0")
     head += _encoded(4 + len(frames) + _TAG)
-    sealed = AESGCM(keys.key).encrypt(_nonce(keys, number), frames, head + number)
+    plain = number.to_bytes(4, "big")
+    sealed = AESGCM(keys.key).encrypt(_nonce(keys, plain), frames, head + plain)
     mask = _mask(keys.header, sealed[:16])
-    hidden = bytes(a ^ b for a, b in zip(number, mask[1:], strict=True))
+    hidden = bytes(a ^ b for a, b in zip(plain, mask[1:], strict=True))
     return bytes([head[0] ^ (mask[0] & 0x0F)]) + head[1:] + hidden + sealed
 
 
 def _encoded(value: int) -> bytes:
-    return struct.pack("!H", 0x4000 | value)  # two bytes, for up to 16383
+    """A variable-length integer below 16384."""
+    return bytes([value]) if value < 64 else struct.pack("!H", 0x4000 | value)

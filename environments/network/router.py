@@ -22,6 +22,7 @@ from typing import Any
 from environments.network import addresses, defects, ledger
 from environments.network.capture import Capture
 from environments.network.control import Control
+from environments.network.departures import Departures
 from environments.network.links import Direction, State
 from environments.network.sentinel import Sentinel, site_hosts
 
@@ -57,6 +58,7 @@ class Router:
             self.directions[a, b] = direction = Direction(entry["link"], a, b, State(**entry["state"]), self.seed)
             self.ports[a].directions[b] = direction
         self.sentinel = Sentinel(self.workdir / ledger.FILE, allow=config["allow"], hosts=site_hosts(config["sites"]))
+        self.departures = Departures(self.sentinel, self._to_answerer)
         self.answerer: Answerer | None = None
         self.capture: Capture | None = None
         self._travelling: list[tuple[float, int, Direction, int, bytes]] = []
@@ -69,7 +71,7 @@ class Router:
             self.capture.add(packet)
         target = self.by_address.get(packet[24:40] if packet[0] >= 0x60 else packet[16:20])
         if target is None:
-            self._leave(port, packet)
+            self.departures.take(port, packet)
             return
         direction = port.directions.get(target.name)
         if direction is None:
@@ -105,11 +107,8 @@ class Router:
             else:
                 direction.counters.dropped["down"] += 1
 
-    def _leave(self, port: Port, packet: bytes) -> None:
-        outcome = self.sentinel.receive(port.name, packet)
-        if outcome.reply:
-            os.write(port.fd, outcome.reply)
-        elif outcome.forward and self.answerer:
+    def _to_answerer(self, packet: bytes) -> None:
+        if self.answerer:
             self.answerer.take(packet)
 
     def drain(self) -> None:
@@ -141,11 +140,11 @@ class Router:
         while True:
             now = time.monotonic()
             self.release(now)
-            due = control.play_due(now)
+            due = min(control.play_due(now), self.departures.release(now))
             if self._travelling:
                 due = min(due, self._travelling[0][0])
             answering = self.answerer.fds() if self.answerer else []
-            owners = self.sentinel.owners.fds()
+            owners = self.departures.fds()
             wait = None if due == float("inf") else max(0.0, due - time.monotonic())
             ready, _, _ = select.select(
                 [*self.by_fd, parent.fileno(), *control.fds(), *answering, *owners], [], [], wait
@@ -163,7 +162,7 @@ class Router:
                 elif fd in answering and self.answerer:
                     self.answerer.read(fd)
                 elif fd in owners:
-                    self.sentinel.owners.read(fd, self.sentinel.ledger.learn)
+                    self.departures.read(fd)
                 else:
                     commands.append(fd)
             if commands:

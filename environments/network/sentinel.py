@@ -47,10 +47,13 @@ __all__ = ["CANARY", "MODES", "Outcome", "Sentinel", "classify", "is_canary", "s
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What becomes of a packet: a reply to write back to the site, or forward it to the namespace that answers all."""
+    """What becomes of a packet: a reply to write back to the site, or forward it to the namespace that answers all.
+
+    flow: number of the attempt that the packet began, 0 if it began none."""
 
     reply: bytes | None = None
     forward: bool = False
+    flow: int = 0
 
 
 @dataclass(slots=True)
@@ -91,8 +94,11 @@ class Sentinel:
         asked = self._question(packet)
         if asked is not None and asked.name in self._hosts:
             return Outcome(answers.datagram(packet, self._resolve(asked)))
+        before = self.ledger.flows
         self.observe(site, packet, asked)
-        return self._answer(site, packet, asked)
+        outcome = self._answer(site, packet, asked)
+        began = self.ledger.flows != before and (outcome.forward or outcome.reply)
+        return replace(outcome, flow=self.ledger.flows) if began else outcome
 
     # what is seen
 
