@@ -44,7 +44,7 @@ def egress(
     from environments.network import ledger
     from environments.network.egress import sync
 
-    sync(lambda: int(ask(deployment, "egress", command="sync")["unanswered"]))
+    sync(lambda: int(ask(deployment, "egress", command="sync").get("unanswered", 0)))
     rows = [row for row in ledger.read(deployment.workdir, site) if row["phase"] != ledger.CANARY]
     found = grouped(rows)
     if as_json:
