@@ -45,4 +45,6 @@ def _netem_refusal() -> str:
         argv = ["tc", "qdisc", "add", "dev", "conform0", "root", "netem", "delay", "1ms"]
         code = site.wait(site.spawn(argv, log_path=log))
         said = log.read_text().strip().splitlines()
-    return "" if code == 0 else f"not measured: this kernel has no netem ({said[0] if said else f'tc ended with {code}'})"
+    return (
+        "" if code == 0 else f"not measured: this kernel has no netem ({said[0] if said else f'tc ended with {code}'})"
+    )

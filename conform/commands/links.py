@@ -12,6 +12,7 @@ import typer
 from conform import catalogue
 from conform.commands import presets as _presets
 from conform.console import completes, out, print_json, say
+from conform.found import ask, find, running
 from conform.linktable import links_of, table
 from conform.settings import BadArguments, refuse
 
@@ -23,12 +24,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
-BY_HAND = "up-"  # how run ids of `conform up` begin; those of test runs are changed by hand only if named
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
 
 def _link_names() -> list[str]:
-    return [name for each in _running() for name in links_of(each.command(command="show"))]
+    return [name for each in running() for name in links_of(each.command(command="show"))]
 
 
 LinkArgument = Annotated[
@@ -162,38 +162,12 @@ def _change(link: str, run: str | None, one_way: bool, command: str, **fields: A
     say(f"{link}: {command}{' one way' if one_way else ''}")
 
 
-def _running() -> list[Running]:
-    from environments.drivers.local.running import running
-
-    return running()
-
-
 def _find(run: str | None) -> Running:
-    found = _running()
-    if run is not None:
-        found = [each for each in found if each.run_id == run] or _none(run, found)
-    if not found:
-        raise BadArguments("link: no deployment runs. Start one in another shell: conform up edge-dil")
-    by_hand = [each for each in found if each.run_id.startswith(BY_HAND)]
-    return (by_hand or found)[0]
-
-
-def _none(run: str, found: list[Running]) -> list[Running]:
-    raise BadArguments(
-        f"--run: no deployment of run {run!r}. {catalogue.nearest(run, [each.run_id for each in found])}"
-    )
+    return find(run, "link")
 
 
 def _ask(deployment: Running, **fields: Any) -> dict[str, Any]:
-    try:
-        answer: dict[str, Any] = deployment.command(**fields)
-    except OSError as error:
-        raise BadArguments(
-            f"link: the router of run {deployment.run_id} does not answer ({error}). conform clean"
-        ) from None
-    if not answer.get("ok", True):
-        raise BadArguments(f"link: {answer.get('error')}")
-    return answer
+    return ask(deployment, "link", **fields)
 
 
 def _ends(link: str) -> tuple[str, str]:

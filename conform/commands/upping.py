@@ -18,9 +18,9 @@ from rich.table import Table
 
 from conform import catalogue, interrupts
 from conform.asked import Asked
-from conform.commands.links import BY_HAND
 from conform.console import EXIT_SUITE_ERROR, complete_defect, complete_profile, fail, out, print_json, say, shown_path
 from conform.controlling import JOURNAL
+from conform.found import BY_HAND
 from conform.header import header
 from conform.holder import Holder, NotProvisioned
 from conform.settings import Settings

@@ -52,16 +52,29 @@ class LinkCounters:
 
 @dataclass(frozen=True)
 class EgressAttempt:
-    """One row of the egress ledger."""
+    """One row of the egress ledger; docs/egress.md says what each column can and cannot tell."""
 
     t_s: float  # seconds since the epoch
     site: str
-    protocol: str  # tcp, udp, icmp, icmp6, dns, other
+    protocol: str  # tcp, udp, icmp, icmp6, dns (a question over UDP), other
     destination: str
     port: int | None
-    name: str | None = None  # DNS question, where there is one
+    name: str | None = None  # DNS question, SNI, Host, or the name that was answered with this address
     ip_version: int = 4
-    phase: str = ""
+    phase: str = ""  # of the run; or canary, or allowed (by the profile)
+    service: str = ""  # dns, dot, doh, https, http, ntp, quic, stun, syslog, mdns, ...; empty: not recognised
+    warning: bool = False  # talk to neighbours (mDNS, LLMNR, SSDP, DHCP), which no router would let out
+    pid: int | None = None  # who sent it; None if it had ended before it was found
+    command: str | None = None  # its command line, shortened
+    flow: int = 0  # number of the attempt
+    source_port: int | None = None
+    trusted: bool = False  # its client took the certificate of the answering sentinel, for which nobody vouches
+    said: str | None = None  # what it told the answering sentinel, inside TLS too if it trusted it
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is an attempt to leave that nobody allowed."""
+        return not self.warning and self.phase not in ("allowed", "canary")
 
 
 @dataclass(frozen=True)
@@ -240,9 +253,16 @@ class Links(Protocol):
 
 
 class Egress(Protocol):
-    def attempts(
-        self, site: str, since_s: float = 0.0, *, include_canaries: bool = False
-    ) -> Sequence[EgressAttempt]: ...
+    def attempts(self, site: str, since_s: float = 0.0, *, include_canaries: bool = False) -> Sequence[EgressAttempt]:
+        """Those that count, and the canaries if asked: neither what the profile allows nor warnings."""
+        ...
+
+    def ledger(
+        self, site: str | None = None, since_s: float = 0.0, *, include_canaries: bool = False
+    ) -> Sequence[EgressAttempt]:
+        """Every row, allowed ones and warnings too."""
+        ...
+
     def plant(self, site: str) -> Mapping[str, bool]:
         """Send one canary of each kind from inside the sealed site: kind -> seen by the ledger."""
         ...

@@ -26,7 +26,7 @@ class Trace:
     """times_ms: the opportunities, in order. period_ms: when it begins anew; Mahimahi's is the last line."""
 
     def __init__(self, times_ms: tuple[int, ...], period_ms: int) -> None:
-        self._times_ms = times_ms
+        self._times_ms, self._period_ms = times_ms, period_ms
         self.count, self.period_s = len(times_ms), period_ms / 1000
 
     @property
@@ -36,7 +36,7 @@ class Trace:
     def at_s(self, number: int) -> float:
         """When opportunity `number` comes, counted through all repetitions, seconds from the start."""
         rounds, place = divmod(number, self.count)
-        return rounds * self.period_s + self._times_ms[place] / 1000
+        return (rounds * self._period_ms + self._times_ms[place]) / 1000
 
     def first_from(self, at_s: float) -> int:
         """Number of the first opportunity at `at_s` or later."""

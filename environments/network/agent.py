@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from environments.network import addresses, dns, netlink, sockets
+from environments.network import addresses, canaries, netlink, owning, sockets
 
 MESSAGE_LIMIT = 1 << 20
 DEVICE = "conform0"
@@ -160,8 +160,12 @@ def point_resolver() -> str:
 
 
 class Agent:
-    def __init__(self, suite: socket.socket, run_id: str) -> None:
-        self._suite, self._run_id, self._parent = suite, run_id, os.getppid()
+    """suite: who tells it what to do. router: who asks which process sent a packet."""
+
+    def __init__(self, suite: socket.socket, router: socket.socket, run_id: str) -> None:
+        self._suite, self._router, self._run_id, self._parent = suite, router, run_id, os.getppid()
+        self._finder = owning.Finder()
+        self._canaries: list[socket.socket] = []
         self._spawned: set[int] = set()
         self._codes: dict[int, int] = {}
         self._operations: dict[str, Callable[[Document], tuple[Document, list[int]]]] = {
@@ -170,7 +174,8 @@ class Agent:
             "listeners": lambda _: ({"listeners": sockets.listeners(self._spawned)}, []),
             "signal": self._signal,
             "poll": lambda request: ({"code": self._codes.get(request["pid"])}, []),
-            "canaries": self._canaries,
+            "canaries": self._plant,
+            "release": self._release,
         }
 
     def serve(self) -> None:
@@ -181,10 +186,15 @@ class Agent:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(nudge.fileno(), warn_on_full_buffer=False)
         poller = select.poll()
-        for fd in (self._suite.fileno(), wake.fileno(), os.pidfd_open(self._parent)):
+        router = self._router.fileno()
+        for fd in (self._suite.fileno(), wake.fileno(), os.pidfd_open(self._parent), router):
             poller.register(fd, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poller.poll()}
+            if router in ready:  # first: who sent a packet may end at any moment
+                ready.discard(router)
+                if not self._find_owners():
+                    poller.unregister(router)
             if wake.fileno() in ready:
                 wake.recv(4096)
             self._reap()
@@ -269,15 +279,30 @@ class Agent:
             made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, request["buffer"])
         return {}, [made.detach()]
 
-    def _canaries(self, request: Document) -> tuple[Document, list[int]]:
-        """Send one of each kind; a kind that this kernel does not let us send is named with the reason."""
-        refused = {}
-        for kind, send in canaries(request["nonce"]).items():
-            try:
-                send()
-            except OSError as error:
-                refused[kind] = str(error)
+    def _plant(self, request: Document) -> tuple[Document, list[int]]:
+        """Send a canary of each kind, and keep their sockets, so that they have an owner until they are released."""
+        self._release({})
+        self._canaries, refused = canaries.send(request["nonce"], request["quic"])
         return {"refused": refused}, []
+
+    def _release(self, _: Document) -> tuple[Document, list[int]]:
+        while self._canaries:
+            self._canaries.pop().close()
+        return {}, []
+
+    def _find_owners(self) -> bool:
+        """Answer what the router has asked so far; False once it is gone."""
+        while True:
+            try:
+                question = self._router.recv(MESSAGE_LIMIT)
+                if not question:
+                    return False
+                asked = json.loads(question)
+                self._router.send(json.dumps({"flow": asked["flow"], **self._finder.find(asked)}).encode())
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
 
     def kill_all(self) -> None:
         """SIGKILL to every process of the site, orphans included, until none is left."""
@@ -300,37 +325,6 @@ def _quietly(send: Callable[[int, int], None], pid: int, number: int) -> None:
         send(pid, number)
 
 
-def canaries(nonce: str) -> dict[str, Callable[[], None]]:
-    """One attempt to leave of each kind, to reserved addresses that only this suite knows."""
-    v4, v6 = addresses.CANARY_V4, addresses.CANARY_V6
-
-    def connect(family: int, address: str) -> None:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
-            code = probe.connect_ex((address, 443))
-            if code not in (0, errno.EINPROGRESS):
-                raise OSError(code, os.strerror(code))
-
-    def datagram(address: str, port: int, data: bytes) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.sendto(data, (address, port))
-
-    def raw(protocol: int, data: bytes) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol) as probe:
-            probe.sendto(data, (v4, 0))
-
-    name = f"{nonce}.{addresses.CANARY_SUFFIX}"
-    return {
-        "tcp4": lambda: connect(socket.AF_INET, v4),
-        "tcp6": lambda: connect(socket.AF_INET6, v6),
-        "udp443": lambda: datagram(v4, 443, nonce.encode()),
-        "udp123": lambda: datagram(v4, 123, b"\x1b" + bytes(47)),
-        "dns": lambda: datagram(addresses.RESOLVER_V4, 53, dns.query(name, 1)),
-        "icmp": lambda: raw(1, b"\x08\x00" + (0xFFFF - 0x0800).to_bytes(2, "big") + bytes(4)),
-        "raw": lambda: raw(253, nonce.encode()),
-    }
-
-
 def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as suite:
         message = suite.recv(MESSAGE_LIMIT)
@@ -349,9 +343,12 @@ def main() -> None:
             suite.send(json.dumps({"reason": str(error), "remedy": "run `conform doctor`"}).encode())
             return
         facts["resolver"] = point_resolver()
-        socket.send_fds(suite, [json.dumps(facts).encode()], [tun])
+        router, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        router.setblocking(False)
+        with theirs:
+            socket.send_fds(suite, [json.dumps(facts).encode()], [tun, theirs.fileno()])
         os.close(tun)
-        agent = Agent(suite, plan["run_id"])
+        agent = Agent(suite, router, plan["run_id"])
         try:
             agent.serve()
         finally:

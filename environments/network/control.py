@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from environments.link import LinkState, changed, traces
+from environments.network import ledger
 from environments.network.capture import LIMIT_BYTES, Captures
 from environments.network.links import Direction
-from environments.network.sentinel import CANARY, MODES
+from environments.network.sentinel import MODES
 
 if TYPE_CHECKING:
     from environments.network.router import Router
@@ -64,7 +65,7 @@ class Control:
             "cut": self._cut,
             "heal": self._heal,
             "counters": self._counters,
-            "sync": lambda _: {"recorded": router.sentinel.recorded},
+            "sync": lambda _: {"recorded": router.sentinel.recorded, "unanswered": router.sentinel.owners.unanswered},
             "ledger": self._ledger,
             "mode": self._mode,
             "phase": self._phase,
@@ -218,9 +219,9 @@ class Control:
     # sentinel
 
     def _ledger(self, request: Document) -> Document:
-        rows = _rows(self._router.workdir / "egress.jsonl")
-        site, since_s = request.get("site"), float(request.get("since_s", 0))
-        return {"rows": [r for r in rows if site in (None, r["site"]) and r["t_s"] >= since_s and r["phase"] != CANARY]}
+        rows = ledger.merge(ledger.lines(self._router.workdir / ledger.FILE))
+        chosen = ledger.select(rows, request.get("site"), float(request.get("since_s", 0)))
+        return {"rows": [row for row in chosen if row["phase"] != ledger.CANARY]}
 
     def _mode(self, request: Document) -> Document:
         answer = request.get("answer")

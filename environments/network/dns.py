@@ -1,4 +1,4 @@
-"""The little DNS that a sentinel speaks: read one question, write one answer (RFC 1035)."""
+"""The little DNS that a sentinel speaks: read one question, write one answer (RFC 1035), invent addresses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 A, AAAA = 1, 28
 NOERROR, REFUSED = 0, 5
+_V4_POOL, _V6_POOL = 0xC6120000, bytes.fromhex("20010db8000a")
+_POOL = 2**17 - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,46 @@ def answer(asked: Question, address: bytes | None = None, code: int = NOERROR) -
     return head + struct.pack("!HHHIH", 0xC00C, asked.kind, 1, 60, len(address)) + address
 
 
-def invented(asked: Question) -> bytes | None:
-    """A documentation address for any name: TEST-NET-1, or 2001:db8:a::/48; the same name gives the same address."""
-    digest = zlib.crc32(asked.name.encode())
-    if asked.kind == A:
-        return bytes([192, 0, 2, 1 + digest % 254])
-    if asked.kind == AAAA:
-        return bytes.fromhex("20010db8000a00000000000000") + (1 + digest % 65535).to_bytes(3, "big")
-    return None
+def framed(data: bytes) -> tuple[Question, int] | None:
+    """The first question of a TCP stream, whose messages bear their length before them; bytes used up."""
+    end = 2 + int.from_bytes(data[:2], "big")
+    asked = question(data[2:end]) if 2 < end <= len(data) else None
+    return None if asked is None else (asked, end)
+
+
+class Inventions:
+    """Addresses for names that do not exist: each name its own, the same in every run unless another came first.
+
+    IPv4 out of 198.18.0.0/15 (RFC 2544, never routed), IPv6 out of 2001:db8:a::/48 (RFC 3849).
+    """
+
+    def __init__(self, limit: int = 65_536) -> None:
+        self._limit = limit
+        self._numbers: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+
+    def address(self, asked: Question) -> bytes | None:
+        """Address of the asked kind; None for other kinds."""
+        if asked.kind == A:
+            return (_V4_POOL + self._number(asked.name)).to_bytes(4, "big")
+        if asked.kind == AAAA:
+            return _V6_POOL + self._number(asked.name).to_bytes(10, "big")
+        return None
+
+    def name_of(self, address: bytes) -> str | None:
+        """The name that was answered with this address; None if none was."""
+        if len(address) == 4:
+            return self._names.get(int.from_bytes(address, "big") - _V4_POOL)
+        return self._names.get(int.from_bytes(address[6:], "big")) if address[:6] == _V6_POOL else None
+
+    def _number(self, name: str) -> int:
+        known = self._numbers.get(name)
+        if known is not None:
+            return known
+        if len(self._numbers) >= self._limit:  # the oldest gives way
+            del self._names[self._numbers.pop(next(iter(self._numbers)))]
+        number = 1 + zlib.crc32(name.encode()) % _POOL
+        while number in self._names:
+            number = 1 + number % _POOL
+        self._numbers[name], self._names[number] = number, name
+        return number

@@ -1,4 +1,4 @@
-"""The few rtnetlink requests that a site needs: link up, addresses, routes.
+"""The few netlink requests that a site needs: link up, addresses, routes; who has a connection.
 
 Why not pyroute2 here: importing it costs 0.2 s and 26 MiB in every agent, as much as the whole start of a network may
 take. What is needed is four messages, written down from linux/rtnetlink.h.
@@ -6,6 +6,7 @@ take. What is needed is four messages, written down from linux/rtnetlink.h.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -13,6 +14,7 @@ import struct
 RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE = 16, 20, 24
 _REQUEST_ACK_CREATE = 0x1 | 0x4 | 0x400
 _NLMSG_ERROR = 2
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 TABLE_MAIN, TABLE_LOCAL = 254, 255
 UNICAST, LOCAL = 1, 2
 _NODAD = 0x02
@@ -38,6 +40,29 @@ def _request(kind: int, body: bytes, what: str) -> None:
         code = -struct.unpack_from("=i", answer, 16)[0]
         if code:
             raise NetlinkError(code, f"{what}: {os.strerror(code)}")
+
+
+def tcp_inode(source: str, source_port: int, destination: str, port: int) -> int | None:
+    """Inode of the socket that has this TCP connection, 0.05 ms; None if there is none. NetlinkError if not told.
+
+    Why not /proc/net/tcp: it walks the connection table of the whole machine, 1 ms and more.
+    """
+    family = _family(source)
+    ends = struct.pack("!HH", source_port, port) + b"".join(
+        socket.inet_pton(family, each).ljust(16, b"\0") for each in (source, destination)
+    )
+    body = struct.pack("=BBBxI", family, socket.IPPROTO_TCP, 0, 0xFFFFFFFF) + ends + struct.pack("=IQ", 0, 2**64 - 1)
+    message = struct.pack("=IHHII", 16 + len(body), _SOCK_DIAG_BY_FAMILY, 0x1, 1, 0) + body
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as channel:
+        channel.send(message)
+        answer = channel.recv(8192)
+    kind = struct.unpack_from("=IH", answer)[1]
+    if kind == _NLMSG_ERROR:
+        code = -struct.unpack_from("=i", answer, 16)[0]
+        if code == errno.ENOENT:
+            return None
+        raise NetlinkError(code, f"who has {source} port {source_port}: {os.strerror(code)}")
+    return int(struct.unpack_from("=I", answer, 16 + 68)[0]) or None
 
 
 def _family(address: str) -> int:

@@ -11,26 +11,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import select
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from environments.contract.deployment import Calibration, EgressAttempt, LinkCounters
+from environments.contract.deployment import Calibration, LinkCounters
 from environments.contract.requirement import SuiteError
 from environments.link import LinkState, traces
 from environments.network import addresses, calibration, schedules
 from environments.network.capture import LIMIT_BYTES
 from environments.network.client import RouterClient, RouterGone
-from environments.network.sentinel import CANARY
+from environments.network.egress import NetworkEgress
+from environments.network.ledger import ANSWERED
 from environments.network.site import NamespacesUnavailable, Site, SitePlan, end_process, start_process
 
 __all__ = ["NamespacesUnavailable", "Network", "NetworkEgress", "NetworkLinks", "Site", "SitePlan", "probe"]
@@ -70,62 +69,6 @@ class NetworkLinks:
     def counters(self, a: str, b: str) -> LinkCounters:
         [counters] = self._network.ask("counters", a=a, b=b)["counters"].values()
         return LinkCounters(**counters)
-
-
-class NetworkEgress:
-    """The contract's Egress: the ledger of every attempt to leave, and how the sentinel answers."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    def attempts(self, site: str, since_s: float = 0.0, *, include_canaries: bool = False) -> Sequence[EgressAttempt]:
-        """Attempts of a site since a time (seconds since the epoch); all that were made before the call are in it."""
-        self._network.site(site)
-        self._network.ask("sync")
-        with self.path.open(encoding="utf-8") as lines:
-            rows = [EgressAttempt(**json.loads(line)) for line in lines]
-        return [
-            row for row in rows if row.site == site and row.t_s >= since_s and (include_canaries or row.phase != CANARY)
-        ]
-
-    @property
-    def path(self) -> Path:
-        return self._network.workdir / "egress.jsonl"
-
-    def plant(self, site: str) -> Mapping[str, bool]:
-        """Send one canary of each kind from inside a site: kind -> seen by the ledger.
-
-        ValueError for a site in a namespace that is not ours and not declared sealed: there a probe might get out.
-        """
-        place = self._network.site(site)
-        if place.plan.netns and not place.plan.sealed:
-            raise ValueError(f"site {site} is in a namespace of others and not sealed: a probe might get out")
-        nonce, since_s = secrets.token_hex(6), time.time()
-        self._network.ask("planting", site=site)
-        try:
-            place.canaries(nonce)
-            rows = [row for row in self.attempts(site, since_s, include_canaries=True) if row.phase == CANARY]
-        finally:
-            self._network.ask("planting")
-        return {
-            "tcp4": any(row.protocol == "tcp" and row.ip_version == 4 for row in rows),
-            "tcp6": any(row.protocol == "tcp" and row.ip_version == 6 for row in rows),
-            "udp443": any(row.protocol == "udp" and row.port == 443 for row in rows),
-            "udp123": any(row.protocol == "udp" and row.port == 123 for row in rows),
-            "dns": any(row.name is not None and row.name.startswith(nonce) for row in rows),
-            "icmp": any(row.protocol == "icmp" for row in rows),
-            "raw": any(row.protocol == "other" for row in rows),
-        }
-
-    def mode(self, answer: str) -> None:
-        """drop: silence. reject: RST, ICMP unreachable, DNS REFUSED. answer: any name resolves, any address accepts."""
-        if answer == "answer":
-            self._network.start_answerer()
-        self._network.ask("mode", answer=answer)
-
-    def phase(self, phase: str) -> None:
-        """Name what the deployment is doing (install, steady, upgrade): rows carry it from now on."""
-        self._network.ask("phase", phase=phase)
 
 
 class Network:
@@ -171,9 +114,12 @@ class Network:
         with theirs:
             network._router = start_process("environments.network.router", theirs.fileno(), run_id, *flags)
         network.sites = {plan.name: Site(plan, run_id) for plan in sites}
-        tuns: list[int] = []
+        tuns, owners = [], []
         try:
-            tuns = [site.ready() for site in network.sites.values()]
+            for site in network.sites.values():
+                tun, owner = site.ready()
+                tuns.append(tun)
+                owners.append(owner)
             names = {pair: f"{pair[0]}--{pair[1]}" for pair in _pairs(links)}
             directions = {(b, a): state for (a, b), state in links.items()} | dict(links)
             config = {
@@ -188,13 +134,14 @@ class Network:
                 "allow": list(allow),
             }
             network._tell(config, tuns)
+            network._tell({"owners": list(network.sites)}, owners)
             network._client = RouterClient(workdir)
             network.egress.mode(answer)
         except BaseException:
             network.stop()
             raise
         finally:
-            for fd in tuns:
+            for fd in (*tuns, *owners):
                 os.close(fd)
         network.links = NetworkLinks(network, list(names.values()))
         return network
@@ -280,10 +227,11 @@ class Network:
         if self._answerer:
             return
         site = Site(SitePlan("sentinel", addresses.SENTINEL_INDEX, answers_all=True), self.run_id)
-        tun = site.ready()
+        tun, owner = site.ready()
+        os.close(owner)  # what happens there leaves nothing
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            log = self.workdir / "answered.jsonl"
+            log = self.workdir / ANSWERED
             argv: list[str | Path] = [sys.executable, "-m", "environments.network.answering", log]
             site.spawn(argv, stdin=theirs.fileno(), log_path=self.workdir / "answering.log")
             self._tell({"answerer": True}, [tun, ours.fileno()])
@@ -343,7 +291,8 @@ def probe() -> str:
     """Make a site and end it: what this kernel grants. Raises NamespacesUnavailable, with the remedy."""
     site = Site(SitePlan("probe", 0), "probe")
     try:
-        os.close(site.ready())
+        for fd in site.ready():
+            os.close(fd)
     finally:
         site.stop()
     facts = site.facts

@@ -7,9 +7,10 @@ import struct
 from dataclasses import dataclass
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
 _EXTENSIONS = {0, 43, 60, 135}  # hop-by-hop, routing, destination options, mobility
 _FRAGMENT = 44
+_ERRORS = {ICMP: frozenset({3, 4, 5, 11, 12}), ICMP6: frozenset({1, 2, 3, 4})}
 KERNEL_ICMP6 = frozenset({130, 131, 132, 133, 134, 135, 136, 137, 143})  # MLD, router and neighbour discovery
 
 
@@ -30,12 +31,30 @@ class Packet:
         return socket.inet_ntop(socket.AF_INET if self.version == 4 else socket.AF_INET6, self.destination)
 
     @property
+    def source_text(self) -> str:
+        return socket.inet_ntop(socket.AF_INET if self.version == 4 else socket.AF_INET6, self.source)
+
+    @property
     def ports(self) -> tuple[int, int] | None:
         """(source, destination) of TCP and UDP; None for others, later fragments and truncated headers."""
         if self.protocol not in (TCP, UDP) or not self.first_fragment or len(self.raw) < self.payload + 8:
             return None
         source, destination = struct.unpack_from("!HH", self.raw, self.payload)
         return int(source), int(destination)
+
+    @property
+    def tcp_sequence(self) -> int:
+        """Sequence number; only of a packet that has ports and is TCP."""
+        return int(struct.unpack_from("!I", self.raw, self.payload + 4)[0])
+
+    @property
+    def data(self) -> bytes:
+        """What a TCP segment or a UDP datagram carries; empty for others."""
+        if self.protocol == UDP:
+            return self.raw[self.payload + 8 :]
+        if self.protocol == TCP and len(self.raw) >= self.payload + 20:
+            return self.raw[self.payload + (self.raw[self.payload + 12] >> 4) * 4 :]
+        return b""
 
     @property
     def tcp_flags(self) -> int:
@@ -63,6 +82,12 @@ def parse(raw: bytes) -> Packet | None:
         else:
             protocol, at = raw[at], at + (raw[at + 1] + 1) * 8
     return Packet(raw, 6, raw[8:24], raw[24:40], protocol, at, first)
+
+
+def complained_of(packet: Packet) -> Packet | None:
+    """The packet that an ICMP error quotes; None if this is no ICMP error."""
+    kind = packet.raw[packet.payload] if len(packet.raw) > packet.payload else -1
+    return parse(packet.raw[packet.payload + 8 :]) if kind in _ERRORS.get(packet.protocol, ()) else None
 
 
 def checksum(data: bytes) -> int:
@@ -108,8 +133,15 @@ def tcp_reset(packet: Packet) -> bytes | None:
     else:
         data = len(packet.raw) - packet.payload - (packet.raw[packet.payload + 12] >> 4) * 4
         answer = (0, (seq + data + bool(flags & SYN) + bool(flags & FIN)) & 0xFFFFFFFF, RST | ACK)
-    body = struct.pack("!HHIIBBHHH", ports[1], ports[0], answer[0], answer[1], 5 << 4, answer[2], 0, 0, 0)
-    return wrap(packet.destination, packet.source, TCP, _summed(packet.destination, packet.source, TCP, body, 16))
+    return segment(packet.destination, packet.source, (ports[1], ports[0]), *answer)
+
+
+def segment(
+    source: bytes, destination: bytes, ports: tuple[int, int], seq: int, ack: int, flags: int, data: bytes = b""
+) -> bytes:
+    """A TCP segment without options; the window is 64 KiB."""
+    body = struct.pack("!HHIIBBHHH", *ports, seq, ack, 5 << 4, flags, 65535, 0, 0) + data
+    return wrap(source, destination, TCP, _summed(source, destination, TCP, body, 16))
 
 
 def unreachable(packet: Packet) -> bytes | None:

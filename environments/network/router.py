@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from environments.link import LinkState
-from environments.network import addresses, defects
+from environments.network import addresses, defects, ledger
 from environments.network.capture import Captures
 from environments.network.control import Control
+from environments.network.departures import Departures
 from environments.network.links import Direction
 from environments.network.middlebox import admitted, payload_at
 from environments.network.sentinel import Sentinel, site_hosts
@@ -60,9 +61,8 @@ class Router:
             state = LinkState(**entry["state"])
             self.directions[a, b] = Direction(entry["link"], a, b, state, self.seed, began_s)
             self.ports[a].directions[b] = self.directions[a, b]
-        self.sentinel = Sentinel(
-            self.workdir / "egress.jsonl", allow=config["allow"], hosts=site_hosts(config["sites"])
-        )
+        self.sentinel = Sentinel(self.workdir / ledger.FILE, allow=config["allow"], hosts=site_hosts(config["sites"]))
+        self.departures = Departures(self.sentinel, self._to_answerer)
         self.answerer: Answerer | None = None
         self.capture: Captures | None = None
         self._travelling: list[tuple[float, int, Direction, int, bytes]] = []
@@ -75,7 +75,7 @@ class Router:
             self.capture.sent(port.name, packet)
         target = self.by_address.get(packet[24:40] if packet[0] >= 0x60 else packet[16:20])
         if target is None:
-            self._leave(port, packet)
+            self.departures.take(port, packet)
             return
         direction = port.directions.get(target.name)
         if direction is None:
@@ -150,11 +150,8 @@ class Router:
             due = min(due, direction.next_change_s())
         return due
 
-    def _leave(self, port: Port, packet: bytes) -> None:
-        outcome = self.sentinel.receive(port.name, packet)
-        if outcome.reply:
-            os.write(port.fd, outcome.reply)
-        elif outcome.forward and self.answerer:
+    def _to_answerer(self, packet: bytes) -> None:
+        if self.answerer:
             self.answerer.take(packet)
 
     def drain(self) -> None:
@@ -187,12 +184,15 @@ class Router:
         while True:
             now = time.monotonic()
             self.release(now)
-            due = min(control.play_due(now), self.weather(now))
+            due = min(control.play_due(now), self.weather(now), self.departures.release(now))
             if self._travelling:
                 due = min(due, self._travelling[0][0])
             answering = self.answerer.fds() if self.answerer else []
+            owners = self.departures.fds()
             wait = None if due == float("inf") else max(0.0, due - time.monotonic())
-            ready, _, _ = select.select([*self.by_fd, parent.fileno(), *control.fds(), *answering], [], [], wait)
+            ready, _, _ = select.select(
+                [*self.by_fd, parent.fileno(), *control.fds(), *answering, *owners], [], [], wait
+            )
             commands = []
             for fd in ready:
                 if fd in self.by_fd:
@@ -205,6 +205,8 @@ class Router:
                     parent.send(b"{}")
                 elif fd in answering and self.answerer:
                     self.answerer.read(fd)
+                elif fd in owners:
+                    self.departures.read(fd)
                 else:
                     commands.append(fd)
             if commands:
@@ -283,6 +285,11 @@ def main() -> None:
         if not message:
             return
         router = Router(json.loads(message), list(fds))
+        parent.send(b"{}")
+        message, fds, _, _ = socket.recv_fds(parent, 1 << 20, 253)
+        if not message:
+            return
+        router.sentinel.owners.attach(json.loads(message)["owners"], list(fds))
         parent.send(b"{}")
         router.run(parent)
 

@@ -107,13 +107,15 @@ class Site:
     def address_v6(self) -> str:
         return addresses.v6(self.plan.index)
 
-    def ready(self) -> int:
-        """Wait until the site stands; its TUN descriptor, for the router. Raises NamespacesUnavailable."""
+    def ready(self) -> tuple[int, int]:
+        """Wait until the site stands. For the router: its TUN, and the socket to ask who sent a packet.
+
+        Raises NamespacesUnavailable."""
         answer, fds = self._receive()
         if "reason" in answer:
             raise NamespacesUnavailable(answer["reason"], answer["remedy"])
         self.facts = SiteFacts(**answer)
-        return fds[0]
+        return fds[0], fds[1]
 
     def _receive(self) -> tuple[dict[str, Any], list[int]]:
         try:
@@ -214,9 +216,14 @@ class Site:
             raise SuiteError(f"process {pid} at {self.name} has ended, and its agent has no exit code")
         return code
 
-    def canaries(self, nonce: str) -> Mapping[str, str]:
-        """Send one attempt to leave of each kind; those that the kernel refused to send, with the reason."""
-        return dict(self._ask("canaries", nonce=nonce)[0]["refused"])
+    def canaries(self, nonce: str, quic: Mapping[str, str]) -> Mapping[str, str]:
+        """Send one attempt to leave of each kind; those that could not be sent, with the reason. `quic`: the datagrams
+
+        of that kind, hexadecimal. Their sockets stay open until `release_canaries`."""
+        return dict(self._ask("canaries", nonce=nonce, quic=dict(quic))[0]["refused"])
+
+    def release_canaries(self) -> None:
+        self._ask("release")
 
     def stop(self, deadline_s: float = 5.0) -> None:
         """End the site and every process in it."""

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 _LISTEN, _UNCONNECTED = "0A", "07"
+_LISTS_CHILDREN = Path("/proc/thread-self/children")  # not of a kernel without CONFIG_PROC_CHILDREN
 
 
 def listeners(services: Collection[int]) -> list[tuple[str, str, int, int | None]]:
@@ -26,21 +27,26 @@ def listeners(services: Collection[int]) -> list[tuple[str, str, int, int | None
             fields = line.split()
             if fields[3] != (_LISTEN if table.startswith("tcp") else _UNCONNECTED):
                 continue
-            address, _, port = fields[1].partition(":")
+            where, _, port = fields[1].partition(":")
             pid = owners.get(fields[9])
-            found.append((table, _address(address), int(port, 16), _service(pid, services)))
+            found.append((table, address(where), int(port, 16), _service(pid, services)))
     return found
 
 
 def children(pid: int) -> list[int]:
-    """Direct children of a process that has one thread."""
+    """Direct children of a process, of whichever of its threads; none if it has ended."""
+    if not _LISTS_CHILDREN.exists():
+        return [each for each in processes() if _parent(each) == pid]
+    found = []
     try:
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:  # a kernel without CONFIG_PROC_CHILDREN
-        return [each for each in _processes() if _parent(each) == pid]
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+            found += [int(each) for each in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
+    except OSError:  # the process, or that thread, has ended
+        return found
+    return found
 
 
-def _processes() -> list[int]:
+def processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
 
 
@@ -48,7 +54,7 @@ def _owners() -> dict[str, int]:
     """Socket inode -> pid, of the processes in our network namespace."""
     mine = os.readlink("/proc/self/ns/net")  # noqa: PTH115
     owners: dict[str, int] = {}
-    for pid in _processes():
+    for pid in processes():
         try:
             if os.readlink(f"/proc/{pid}/ns/net") != mine:  # noqa: PTH115
                 continue
@@ -77,7 +83,7 @@ def _service(pid: int | None, services: Collection[int]) -> int | None:
     return pid
 
 
-def _address(text: str) -> str:
+def address(text: str) -> str:
     """Address as /proc/net writes it: hexadecimal, each 32-bit word in the order of the machine."""
     words = bytes.fromhex(text)
     packed = b"".join(struct.pack("=I", word) for (word,) in struct.iter_unpack("!I", words))

@@ -54,20 +54,28 @@ def judge_canaries(canaries: Mapping[str, bool], least: int = 1) -> None:
 
 
 def judge_silence(phases: Sequence[Phase], attempts: Sequence[EgressAttempt]) -> list[str]:
-    """Zero attempts in every phase. Vacuous unless the node answered in each of them."""
+    """Zero attempts in every phase; what is allowed, or only a warning, is none. Vacuous unless the node answered in
+    each of them."""
     idle = [phase.name for phase in phases if phase.observations == 0]
     if not phases or idle:
         vacuous(f"nothing was observed in: {', '.join(idle) or 'any phase'}")
     problems = []
     for attempt in attempts:
+        if not attempt.counts:
+            continue
         during = next((p.name for p in phases if p.start_s <= attempt.t_s <= p.end_s), "between phases")
         problems.append(f"{during}: {describe(attempt)}")
     return problems
 
 
 def describe(attempt: EgressAttempt) -> str:
+    """One line: what, whither, by whom, and what a stranger got to hear."""
     port = "" if attempt.port is None else f":{attempt.port}"
-    return f"{attempt.protocol} to {attempt.name or attempt.destination}{port} (IPv{attempt.ip_version})"
+    service = f" ({attempt.service})" if attempt.service not in ("", attempt.protocol) else ""
+    by = f" by {attempt.command or 'process'} [{attempt.pid}]" if attempt.pid else ""
+    trust = f"; it trusted a stranger's certificate and said {(attempt.said or '')[:100]!r}" if attempt.trusted else ""
+    destination = attempt.name or attempt.destination
+    return f"{attempt.protocol} to {destination}{port}{service} (IPv{attempt.ip_version}){by}{trust}"
 
 
 def judge_escapes(before: Mapping[str, str], after: Mapping[str, str], found: Sequence[str]) -> list[str]:

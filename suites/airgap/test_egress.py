@@ -18,7 +18,7 @@ PROXY = "http://198.51.100.77:3128"  # TEST-NET-2: nobody's proxy
 PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 PROXY_ENV = dict.fromkeys(PROXY_NAMES, PROXY)
 STEADY_S = 2.0  # several of the node's own intervals (policy 0.3 s, sync 0.2 s), and any timer of a second
-KINDS = 5  # at least: TCP and UDP over IPv4, IPv6, DNS, ICMP
+KINDS = 15  # at least: TCP, UDP, DNS, QUIC, ICMP, raw IP over both versions, DNS over TCP and TLS, NTP
 
 
 def boot(deployment: Deployment, node: Node) -> int:
@@ -105,12 +105,14 @@ def test_no_egress_attempt_in_any_phase(deployment: Deployment, evidence: Eviden
         since_s = time.time()
         phases = _live_through(deployment, node)
         attempts = deployment.egress.attempts(node.site, since_s)
+        ledger = deployment.egress.ledger(node.site, since_s)
         after = deployment.egress.plant(node.site)
     for canaries in (before, after):
         judge_canaries(canaries, KINDS)
     evidence.add("canaries", {"before": dict(before), "after": dict(after)})
     evidence.add("phases", [[p.name, round(p.end_s - p.start_s, 3), p.observations] for p in phases])
     evidence.add("attempts", [describe(a) for a in attempts[:50]])
+    evidence.add("not counted", [describe(a) for a in ledger if not a.counts][:50])
     conclude(
         evidence, judge_silence(phases, attempts), "no attempt", f"no attempt in {len(phases)} phases; canaries seen"
     )
@@ -137,7 +139,7 @@ def test_no_protocol_leaves_even_with_proxies_set(deployment: Deployment, eviden
         judge_canaries(deployment.egress.plant(node.site), KINDS)
     by_protocol: dict[str, int] = {}
     for attempt in attempts:
-        key = f"{attempt.protocol}/v{attempt.ip_version}"
+        key = f"{attempt.service or attempt.protocol}/v{attempt.ip_version}"
         by_protocol[key] = by_protocol.get(key, 0) + 1
     evidence.add("canaries", dict(canaries))
     evidence.add("attempts by protocol", by_protocol)

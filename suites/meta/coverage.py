@@ -77,12 +77,24 @@ def judge_calibration(rows: Sequence[Calibration]) -> list[str]:
     ]
 
 
-# The kinds of attempt that the ledger must be able to see (META-04). A kind may be named more finely.
+# The kinds of attempt that the ledger must be able to see (META-04): what the names of their canaries begin with. A
+# kind may be named more finely (tcp4, tcp6).
 CANARY_KINDS: Mapping[str, tuple[str, ...]] = {
     "TCP": ("tcp",),
     "UDP": ("udp",),
-    "DNS": ("dns",),
-    "IPv6": ("6",),
+    "IPv6": ("tcp6", "udp6"),
+    "DNS": ("dns4", "dns6", "dns-udp"),
+    "DNS over TCP": ("dns-tcp",),
+    "DNS over TLS": ("dot",),
+    "TLS with a name": ("tls",),
+    "HTTP with a name": ("http",),
+    "QUIC": ("quic",),
+    "NTP": ("ntp",),
+    "ICMP": ("icmp",),
+    "ICMPv6": ("icmp6",),
+    "raw IP": ("raw",),
+    "multicast DNS": ("mdns",),
+    "sending process": ("process",),
 }
 
 
@@ -93,6 +105,6 @@ def judge_canaries(sites: Mapping[str, Mapping[str, bool]]) -> list[str]:
     problems = [f"{site}: {kind} was not seen" for site, seen in sites.items() for kind, ok in seen.items() if not ok]
     for site, seen in sites.items():
         for kind, words in CANARY_KINDS.items():
-            if not any(word in name.lower() for name in seen for word in words):
+            if not any(name.startswith(words) for name in seen):
                 problems.append(f"{site}: no {kind} canary was planted")
     return problems

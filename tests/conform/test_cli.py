@@ -42,6 +42,8 @@ def conform(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (["link", "set", "edge-1--saas"], "--delay"),
         (["link", "cut", "edge-1"], "a--b"),
         (["kill-matrix", "--defect", "sentinel_is_def"], "'sentinel_is_deaf'"),
+        (["egress", "--rum", "x"], "--run"),
+        (["egress", "--run", "no-such-run"], "--run: no deployment of run 'no-such-run'"),
         (["report", "no/such/journal.jsonl"], "no/such/journal.jsonl"),
     ],
 )

@@ -101,10 +101,23 @@ def test_what_was_measured_before_is_said_to_be_and_the_delay_is_measured_again(
     assert "loss" in wrong(bad)
 
 
+ALL_CANARIES = (
+    *("tcp4", "tcp6", "udp4", "udp6", "dns4", "dns6", "dns-tcp4", "dns-tcp6", "tls4", "tls6", "dot", "http"),
+    *("quic4", "quic6", "ntp", "stun", "syslog", "icmp4", "icmp6", "raw4", "raw6", "mdns", "process"),
+)
 KILLED_BY_CALIBRATION = {"router_adds_no_delay": {"delay_s", "rtt_s"}, "router_never_drops": {"loss"}}
 KILLED_BY_CANARIES = {
-    "sentinel_is_deaf": {"tcp4", "tcp6", "udp443", "udp123", "dns", "icmp", "raw"},
-    "sentinel_ignores_ipv6": {"tcp6"},
+    "sentinel_is_deaf": set(ALL_CANARIES),
+    "sentinel_ignores_ipv6": {kind for kind in ALL_CANARIES if kind.endswith("6")},
+    "sentinel_ignores_dns_over_tcp": {"dns-tcp4", "dns-tcp6"},
+    "sentinel_ignores_icmp": {"icmp4", "icmp6"},
+    "sentinel_ignores_neighbour_talk": {"mdns"},
+    "sentinel_skips_rows_without_a_name": {
+        kind for kind in ALL_CANARIES if kind not in ("dns4", "dns6", "mdns", "process")
+    },
+    "sentinel_never_names_the_process": {"process"},
+    "sentinel_reads_no_words": {"tls4", "tls6", "dot", "http", "dns-tcp4", "dns-tcp6"},
+    "sentinel_reads_no_quic": {"quic4", "quic6"},
 }
 
 

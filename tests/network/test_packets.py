@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 from pathlib import Path
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 
 from environments.contract.deployment import EgressAttempt
 from environments.network import dns, packets
-from environments.network.sentinel import Attempt, Sentinel, classify
+from environments.network.ledger import Attempt, lines, merge
+from environments.network.sentinel import Sentinel, classify
 
 V4 = (socket.inet_aton("10.77.2.1"), socket.inet_aton("198.51.100.9"))
 V6 = (socket.inet_pton(socket.AF_INET6, "fd77::2"), socket.inet_pton(socket.AF_INET6, "2001:db8:1::9"))
@@ -115,7 +115,7 @@ def test_dns_question_and_answer() -> None:
     asked = dns.question(dns.query("Updates.Example.ORG", 77, dns.AAAA))
     assert asked
     assert (asked.name, asked.kind, asked.identifier) == ("updates.example.org", dns.AAAA, 77)
-    address = dns.invented(asked)
+    address = dns.Inventions().address(asked)
     assert address
     assert socket.inet_ntop(socket.AF_INET6, address).startswith("2001:db8:a:")
     message = dns.answer(asked, address)
@@ -125,7 +125,8 @@ def test_dns_question_and_answer() -> None:
 
 
 def rows(path: Path) -> list[EgressAttempt]:
-    return [EgressAttempt(**json.loads(line)) for line in path.read_text().splitlines()]
+    found = merge(lines(path))
+    return [EgressAttempt(**{key: row[key] for key in row.keys() - {"source", "during", "quic"}}) for row in found]
 
 
 @pytest.fixture

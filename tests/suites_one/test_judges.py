@@ -262,10 +262,12 @@ def test_calibration_judge_believes_the_figures_rather_than_the_flag() -> None:
 
 
 def test_canary_judge_wants_every_kind_planted_and_seen() -> None:
-    kinds = {"tcp4": True, "tcp6": True, "udp4": True, "dns": True}
+    kinds = {prefixes[0]: True for prefixes in coverage.CANARY_KINDS.values()}
     assert coverage.judge_canaries({"edge-1": kinds}) == []
-    assert coverage.judge_canaries({"edge-1": {**kinds, "dns": False}})
-    assert coverage.judge_canaries({"edge-1": {"tcp4": True}})
+    for kind in kinds:
+        assert coverage.judge_canaries({"edge-1": {**kinds, kind: False}})
+        without = {each: seen for each, seen in kinds.items() if not each.startswith(kind)}
+        assert coverage.judge_canaries({"edge-1": without or {"other": True}})
 
 
 def test_applicability_judge_wants_a_scope_for_each_id() -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from environments.contract import EgressAttempt, SuiteError, Vacuous
 from suites.airgap import judges, vectors
-from suites.airgap.judges import Answered, Applied, Phase
+from suites.airgap.judges import Answered, Applied, Phase, describe
 from suites.licensing.compact import header_of, payload_of
 from tests.suites_two.seal import Seal
 
@@ -29,6 +30,18 @@ def test_silence() -> None:
     for idle in ([], [Phase("boot", 0.0, 1.0, 0), PHASES[1]]):
         with pytest.raises(Vacuous):
             judges.judge_silence(idle, [])
+
+
+def test_what_is_allowed_or_only_a_warning_breaks_no_silence() -> None:
+    row = attempt(1.5)
+    for harmless in (replace(row, phase="allowed"), replace(row, phase="canary"), replace(row, warning=True)):
+        assert judges.judge_silence(PHASES, [harmless]) == []
+    assert judges.judge_silence(PHASES, [replace(row, service="https", pid=7, command="curl")]) == [
+        f"steady state: {describe(row).replace(' (IPv4)', ' (https) (IPv4)')} by curl [7]"
+    ]
+    said = describe(replace(row, trusted=True, said="GET /licence"))
+    assert "trusted a stranger's certificate" in said
+    assert "GET /licence" in said
 
 
 def test_canaries() -> None:

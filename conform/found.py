@@ -1,0 +1,47 @@
+"""Deployments that run in another shell, as the commands that look at one find it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from conform import catalogue
+from conform.settings import BadArguments
+
+if TYPE_CHECKING:
+    from environments.drivers.local.running import Running
+
+BY_HAND = "up-"  # how run ids of `conform up` begin; test runs are only looked at or changed if named, or if alone
+
+
+def running() -> list[Running]:
+    from environments.drivers.local.running import running
+
+    return running()
+
+
+def find(run: str | None, who: str) -> Running:
+    """The deployment of that run; by default the newest of `conform up`. `who`: the command, for its error line."""
+    found = running()
+    if run is not None:
+        named = [each for each in found if each.run_id == run]
+        if not named:
+            near = catalogue.nearest(run, [each.run_id for each in found])
+            raise BadArguments(f"--run: no deployment of run {run!r}. {near}")
+        return named[0]
+    if not found:
+        raise BadArguments(f"{who}: no deployment runs. Start one in another shell: conform up edge-dil")
+    by_hand = [each for each in found if each.run_id.startswith(BY_HAND)]
+    return (by_hand or found)[0]
+
+
+def ask(deployment: Running, who: str, **fields: Any) -> dict[str, Any]:
+    """A command to its router (environments.network.control). BadArguments: it is gone, or refuses."""
+    try:
+        answer: dict[str, Any] = deployment.command(**fields)
+    except OSError as error:
+        raise BadArguments(
+            f"{who}: the router of run {deployment.run_id} does not answer ({error}). conform clean"
+        ) from None
+    except ValueError as error:
+        raise BadArguments(f"{who}: {error}") from None
+    return answer
