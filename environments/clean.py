@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from environments.drivers.local.disks import mounted_under, unmount_under
 from environments.drivers.local.provision import ROOT
 from environments.drivers.local.running import LABEL, labelled_processes, owner_lives
 
@@ -30,8 +31,10 @@ def sweep(*, dry_run: bool = False) -> list[str]:
             psutil.wait_procs(processes, timeout=5)
     for run in sorted(ROOT.glob("*")) if ROOT.exists() else []:
         if run.is_dir() and not run.is_symlink() and run.name not in living:
+            lines += [f"disk {path}" for path in mounted_under(run)]
             lines.append(f"folder {run}")
             if not dry_run:
+                unmount_under(run)
                 shutil.rmtree(run, ignore_errors=True)
     return lines
 

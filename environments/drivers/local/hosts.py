@@ -32,7 +32,10 @@ class SiteHost(Protocol):
         """Exit status of a child (negative: the signal), None while it runs."""
         ...
 
-    def signal(self, pid: int, number: int) -> bool: ...
+    def signal(self, pid: int, number: int, *, group: bool = False) -> bool:
+        """False if it has ended before. group: to every process of the session that it leads."""
+        ...
+
     def socket(self, family: int, kind: int) -> socket.socket: ...
     def listeners(self) -> Sequence[tuple[str, str, int, int | None]]:
         """(protocol, address, port, pid) of every socket that listens; pid: the spawned process it is of, if any."""
@@ -89,10 +92,10 @@ class LoopbackSite:
     def poll(self, pid: int) -> int | None:
         return self._children[pid].poll()
 
-    def signal(self, pid: int, number: int) -> bool:
+    def signal(self, pid: int, number: int, *, group: bool = False) -> bool:
         if self.poll(pid) is not None:
             return False
-        os.kill(pid, number)
+        (os.killpg if group else os.kill)(pid, number)
         return True
 
     def socket(self, family: int, kind: int) -> socket.socket:
@@ -115,7 +118,7 @@ class LoopbackSite:
     def close(self) -> None:
         for child in self._children.values():
             if child.poll() is None:
-                child.kill()
+                os.killpg(child.pid, signal.SIGKILL)  # paused children of its own would outlive it
                 child.wait(5)
         self._spawner.shutdown()
 
