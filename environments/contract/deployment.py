@@ -203,7 +203,7 @@ class Node(Protocol):
         ...
 
     def pause(self, service: str) -> None:
-        """SIGSTOP to all its processes: it holds its connections and answers nothing. It is not crashed."""
+        """SIGSTOP to it and its children: it holds its connections and answers nothing. It is not crashed."""
         ...
 
     def resume(self, service: str) -> None:

@@ -201,6 +201,11 @@ def test_files_are_kept_when_asked(mountable: None) -> None:
 OWNER = """
 import sys, time, profiles
 from environments import provision
+if sys.argv[2] == "loopback":
+    from environments import network
+    def refused(*_, **__):
+        raise network.NamespacesUnavailable("refused for this test", "none")
+    network.Network.start = refused
 deployment = provision(profiles.load("saas"), run_id=sys.argv[1], calibrate=False, disks=True)
 deployment.locals["saas"].pause("postgres")
 deployment.disks.full("saas")
@@ -209,9 +214,11 @@ time.sleep(120)
 """
 
 
-def test_kill_minus_nine_leaves_disks_that_clean_unmounts(mountable: None) -> None:
-    run_id = f"test-{os.getpid()}-disks"
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, run_id], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("sites", ["namespaces", "loopback"])
+def test_kill_minus_nine_leaves_disks_that_clean_unmounts(mountable: None, sites: str) -> None:
+    """And backends of a paused PostgreSQL, which do not see that it is gone."""
+    run_id = f"test-{os.getpid()}-{sites}"
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, run_id, sites], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     assert "ready" in owner.stdout.readline()
     folder = local.ROOT / run_id

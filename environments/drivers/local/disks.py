@@ -6,7 +6,6 @@ mounted: `conform clean` unmounts it (unmount_under)."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -17,10 +16,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from environments.contract import SuiteError, untestable
-from environments.drivers.local.hosts import SiteHost
+from environments.drivers.local.hosts import SiteHost, family
 from environments.drivers.local.node import LocalNode
 
 SIZE_BYTES = 1 << 30  # a limit; memory is used for what is written
@@ -118,7 +115,7 @@ class NodeDisks:
             untestable("disk-faults: a slow disk needs strace, which is not on this host (Debian: strace)")
         self._unslow(node)
         it, host = self._nodes[node], self._hosts[self._nodes[node].site]
-        processes = [each for pid in it.pids().values() for each in _tree(pid)]
+        processes = [each for pid in it.pids().values() for each in family(pid)]
         argv = [tool, "-f", "-qqq", "-o", os.devnull, "-e", f"trace={_FORCED}"]
         argv += ["-e", f"inject={_FORCED}:delay_enter={round(delay_s * 1e6)}"]
         argv += [part for pid in processes for part in ("-p", str(pid))]
@@ -191,12 +188,6 @@ class NoDisks:
 
     def __getattr__(self, name: str) -> Any:
         untestable(f"disk-faults: {self.why}")
-
-
-def _tree(pid: int) -> list[int]:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    return []
 
 
 def _traced_by(pid: int) -> int | None:

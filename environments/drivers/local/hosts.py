@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -32,10 +33,7 @@ class SiteHost(Protocol):
         """Exit status of a child (negative: the signal), None while it runs."""
         ...
 
-    def signal(self, pid: int, number: int, *, group: bool = False) -> bool:
-        """False if it has ended before. group: to every process of the session that it leads."""
-        ...
-
+    def signal(self, pid: int, number: int) -> bool: ...
     def socket(self, family: int, kind: int) -> socket.socket: ...
     def listeners(self) -> Sequence[tuple[str, str, int, int | None]]:
         """(protocol, address, port, pid) of every socket that listens; pid: the spawned process it is of, if any."""
@@ -92,10 +90,10 @@ class LoopbackSite:
     def poll(self, pid: int) -> int | None:
         return self._children[pid].poll()
 
-    def signal(self, pid: int, number: int, *, group: bool = False) -> bool:
+    def signal(self, pid: int, number: int) -> bool:
         if self.poll(pid) is not None:
             return False
-        (os.killpg if group else os.kill)(pid, number)
+        os.kill(pid, number)
         return True
 
     def socket(self, family: int, kind: int) -> socket.socket:
@@ -118,9 +116,26 @@ class LoopbackSite:
     def close(self) -> None:
         for child in self._children.values():
             if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)  # paused children of its own would outlive it
+                signal_family(child.pid, signal.SIGKILL)  # paused children of its own would outlive it
                 child.wait(5)
         self._spawner.shutdown()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that came of it, parents first. Not its group: PostgreSQL's backends lead their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    return []
+
+
+def signal_family(pid: int, number: int) -> None:
+    """Parents first, and again until nobody is new: a parent that is stopped or dead makes no more children."""
+    reached: set[int] = set()
+    while new := [each for each in family(pid) if each not in reached]:
+        for each in new:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, number)
+        reached.update(new)
 
 
 def die_with_parent() -> None:

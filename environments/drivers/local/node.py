@@ -16,7 +16,7 @@ import psycopg
 from environments.contract import Client, HttpSession, Listener, Mode, TransportError, User
 from environments.contract.client import HttpClient, login
 from environments.drivers.local import postgres
-from environments.drivers.local.hosts import SiteHost, service_environment
+from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
 
 ROLE_SERVICE = {  # variant -> role -> service whose port answers it
     "saas": {"data": "data", "identity": "control", "admin": "control", "control": "control"},
@@ -190,13 +190,13 @@ class LocalNode:
     def pause(self, service: str) -> None:
         if not self.alive(service):
             raise ValueError(f"{self.name}: {service} does not run")
-        self._host.signal(self._pids[service], signal.SIGSTOP, group=True)
+        signal_family(self._pids[service], signal.SIGSTOP)
         self._paused.add(service)
 
     def resume(self, service: str) -> None:
         if service in self._paused:
             self._paused.discard(service)
-            self._host.signal(self._pids[service], signal.SIGCONT, group=True)
+            signal_family(self._pids[service], signal.SIGCONT)
 
     def excuse(self, service: str) -> None:
         """Until its next start, that it ends is no crash: what it needs has been taken away on purpose."""
@@ -207,13 +207,14 @@ class LocalNode:
         pid = self._pids.get(service)
         if pid is None:
             return
-        paused = service in self._paused  # then its children are too: killed alone, it would leave them for ever
-        self._host.signal(pid, number, group=paused and number == signal.SIGKILL)
+        if service in self._paused and number == signal.SIGKILL:
+            signal_family(pid, number)  # its children are paused too, and would never see that it is gone
+        self._host.signal(pid, number)
         self.resume(service)
         deadline = time.monotonic() + 5
         while self._host.poll(pid) is None:
             if time.monotonic() > deadline:
-                self._host.signal(pid, signal.SIGKILL, group=paused)
+                self._host.signal(pid, signal.SIGKILL)
                 deadline += 5
             time.sleep(0.005)
 
