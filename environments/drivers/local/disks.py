@@ -6,6 +6,7 @@ mounted: `conform clean` unmounts it (unmount_under)."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -34,18 +35,25 @@ def mount(kind: bytes | None, target: Path, flags: int, options: str) -> None:
         raise OSError(code, os.strerror(code), str(target))
 
 
-def unmount_under(folder: Path) -> list[Path]:
-    """Unmount what is mounted in `folder`, the deepest first. What it was."""
-    found = mounted_under(folder)
-    for path in found:
-        _libc.umount2(os.fsencode(path), _DETACH)
-    return found
+def unmount(folder: Path) -> None:
+    """Empty it, then unmount: a site that was made meanwhile holds the disk for as long as it lives, and its memory."""
+    with contextlib.suppress(OSError):
+        mount(None, folder, _REMOUNT, "")  # it may be read-only
+    shutil.rmtree(folder, ignore_errors=True)
+    _libc.umount2(os.fsencode(folder), _DETACH)
+
+
+def unmount_under(folder: Path) -> None:
+    for path in mounted_under(folder):
+        unmount(path)
 
 
 def mounted_under(folder: Path) -> list[Path]:
+    """Disks of ours (tmpfs) that are mounted in `folder`."""
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    points = [Path(line.split()[4].replace("\\040", " ").replace("\\134", "\\")) for line in lines]
-    return sorted((path for path in points if folder in path.parents), key=lambda path: -len(path.parts))
+    ours = [line for line in lines if line.partition(" - ")[2].startswith("tmpfs ")]
+    points = [Path(line.split()[4].replace("\\040", " ").replace("\\134", "\\")) for line in ours]
+    return [path for path in points if folder in path.parents]
 
 
 def make_disks(names: Iterable[str], workdir: Path) -> NodeDisks | NoDisks:
@@ -85,7 +93,8 @@ class NodeDisks:
         deadline = time.monotonic() + 5
         while True:
             try:
-                mount(None, self._folders[node], _REMOUNT, f"size={self.used_bytes(node)}")
+                kept = _RDONLY if node in self._read_only else 0
+                mount(None, self._folders[node], _REMOUNT | kept, f"size={self.used_bytes(node)}")
             except OSError as error:  # EINVAL: somebody wrote since we looked
                 if error.errno != errno.EINVAL or time.monotonic() > deadline:
                     raise SuiteError(f"the disk of {node} cannot be made full: {error}") from error
@@ -95,6 +104,8 @@ class NodeDisks:
 
     def read_only(self, node: str) -> None:
         """A remount fails while files are open for writing (EBUSY), so the services are stopped for it."""
+        if node in self._read_only:
+            return
         it = self._nodes[node]
         ran = [service for service in it.services if it.alive(service)]
         for service in reversed(ran):
@@ -139,7 +150,7 @@ class NodeDisks:
                 self._writable(name)
 
     def _writable(self, name: str) -> None:
-        """Remount, and start anew what ran: as after a repair. A service that was excused must be told of again."""
+        """Remount, and start anew what ran: as after a repair."""
         it, ran = self._nodes[name], self._read_only.pop(name)
         for service in reversed(ran):
             it.stop(service)
@@ -168,7 +179,7 @@ class NodeDisks:
             kept = folder.with_name("disk.kept")
             if keep_files:
                 shutil.copytree(folder, kept, symlinks=True, ignore_dangling_symlinks=True)
-            _libc.umount2(os.fsencode(folder), _DETACH)
+            unmount(folder)
             if keep_files:
                 folder.rmdir()
                 kept.rename(folder)

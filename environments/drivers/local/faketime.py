@@ -56,7 +56,7 @@ def choose() -> tuple[Path | None, str]:
         if not why:
             return library, ""
         reasons.append(f"{library}: {why}")
-    return None, f"{'; '.join(reasons) or 'libfaketime is not on this host'}. {REMEDY}"
+    return None, "; ".join(reasons) or "libfaketime is not on this host"
 
 
 def environment(library: Path, file: Path) -> dict[str, str]:
@@ -159,7 +159,7 @@ def clock_of(nodes: Mapping[str, LocalNode], how: Literal["knob", "faketime"]) -
         return SiteClock({name: Knob(Path(node.config["clock_file"])) for name, node in nodes.items()})
     library, why = choose()
     if library is None:
-        return NoClock(why)
+        return NoClock(f"{why}. {REMEDY}")
     hands: dict[str, Hand] = {}
     for name, node in nodes.items():
         node.config["clock_file"] = None
