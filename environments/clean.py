@@ -43,10 +43,10 @@ def sweep(*, dry_run: bool = False) -> list[str]:
 def _end_workers(run: Path, dry_run: bool) -> list[str]:
     """What works in the folder of a dead run and carries no label: PostgreSQL writes its title over its environment,
     and a backend that is paused does not see that its server is gone."""
-    found = []
+    found, folder = [], run.resolve()
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if run in Path(process.cwd()).parents:
+            if folder in Path(process.cwd()).parents:
                 found.append(process)
     lines = [f"process {process.pid} working in {run}" for process in found]
     if not dry_run:

@@ -129,7 +129,7 @@ def judged(deployment: Deployment) -> list[str]:
     return meta.judge_moments(moments) + meta.judge_lapses(lapses)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_libfaketime_turns_the_clock_of_every_service_and_outlives_a_restart() -> None:
     library, why = faketime.choose()
     if library is None:
@@ -149,7 +149,7 @@ def test_libfaketime_turns_the_clock_of_every_service_and_outlives_a_restart() -
         assert low <= stamp <= high
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("defect", "said"),
     [

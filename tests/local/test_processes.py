@@ -51,6 +51,10 @@ def stopped(processes: list[psutil.Process]) -> bool:
     return all(each.status() == psutil.STATUS_STOPPED for each in processes)
 
 
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)
+
+
 def ready(node: LocalNode) -> bool:
     try:
         return node.http().request("GET", node.url("data") + "/readyz", timeout_s=2.0).status == 200
@@ -87,8 +91,7 @@ def test_a_paused_postgresql_ends_whole(node: LocalNode, end: str) -> None:
     processes = family(node, "postgres")
     node.pause("postgres")
     getattr(node, end)("postgres")
-    gone = lambda: not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes)  # noqa: E731
-    assert wait_until(gone, 20) <= 20
+    assert wait_until(lambda: gone(processes), 20) <= 20
     node.start("postgres")
     assert wait_until(lambda: ready(node), 30) <= 30
 
@@ -120,5 +123,4 @@ def test_a_loopback_site_ends_the_children_of_what_is_paused(tmp_path: Path) -> 
     child = psutil.Process(int(note.read_text()))
     signal_family(pid, signal.SIGSTOP)
     site.close()
-    gone = lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE  # noqa: E731
-    assert wait_until(gone, 10) <= 10
+    assert wait_until(lambda: gone([child]), 10) <= 10

@@ -53,7 +53,7 @@ def mounted_under(folder: Path) -> list[Path]:
     lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     ours = [line for line in lines if line.partition(" - ")[2].startswith("tmpfs ")]
     points = [Path(line.split()[4].replace("\\040", " ").replace("\\134", "\\")) for line in ours]
-    return [path for path in points if folder in path.parents]
+    return [path for path in points if folder.resolve() in path.parents]
 
 
 def make_disks(names: Iterable[str], workdir: Path) -> NodeDisks | NoDisks:
