@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from environments.drivers.local.deployment import LocalDeployment
@@ -21,6 +21,8 @@ def provision(
     defects: Sequence[str] = (),
     network_defects: Sequence[str] = (),
     calibrate: bool = True,
+    clocks: Literal["knob", "faketime"] = "knob",
+    disks: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> LocalDeployment:
     """Make the profile real; a context manager whose end tears everything down. Errors: see drivers.local.provision."""
@@ -35,5 +37,7 @@ def provision(
         defects=defects,
         network_defects=network_defects,
         calibrate=calibrate,
+        clocks=clocks,
+        disks=disks,
         progress=progress,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from environments.drivers.local.disks import mounted_under, unmount_under
 from environments.drivers.local.provision import ROOT
 from environments.drivers.local.running import LABEL, labelled_processes, owner_lives
 
@@ -30,9 +31,29 @@ def sweep(*, dry_run: bool = False) -> list[str]:
             psutil.wait_procs(processes, timeout=5)
     for run in sorted(ROOT.glob("*")) if ROOT.exists() else []:
         if run.is_dir() and not run.is_symlink() and run.name not in living:
+            lines += _end_workers(run, dry_run)
+            lines += [f"disk {path}" for path in mounted_under(run)]
             lines.append(f"folder {run}")
             if not dry_run:
+                unmount_under(run)
                 shutil.rmtree(run, ignore_errors=True)
+    return lines
+
+
+def _end_workers(run: Path, dry_run: bool) -> list[str]:
+    """What works in the folder of a dead run and carries no label: PostgreSQL writes its title over its environment,
+    and a backend that is paused does not see that its server is gone."""
+    found, folder = [], run.resolve()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if folder in Path(process.cwd()).parents:
+                found.append(process)
+    lines = [f"process {process.pid} working in {run}" for process in found]
+    if not dry_run:
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(found, timeout=5)
     return lines
 
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ def findings() -> list[Finding]:
         _postgres,
         _policy,
         _namespaces,
+        _faketime,
+        _disk_faults,
         _disk,
         _memory,
         _leftovers,
@@ -98,6 +101,32 @@ def _namespaces() -> Finding:
     except NamespacesUnavailable as refusal:
         remedy = f"{refusal.remedy} Without it, links and egress are untestable; the rest runs."
         return Finding("namespaces", False, refusal.reason, remedy, required=False)
+
+
+def _faketime() -> Finding:
+    from environments.drivers.local import faketime
+
+    library, why = faketime.choose()
+    remedy = f"{faketime.REMEDY}. Only services without a clock knob of their own need it."
+    return Finding("libfaketime", library is not None, str(library or why), remedy, required=False)
+
+
+def _disk_faults() -> Finding:
+    """Whether the disks of nodes can be broken: a disk is mounted and unmounted for it."""
+    from environments.drivers.local.disks import NoDisks, make_disks, unmount_under
+
+    with tempfile.TemporaryDirectory(prefix="conform-") as folder:
+        made = make_disks(["probe"], Path(folder))
+        unmount_under(Path(folder))
+    if isinstance(made, NoDisks):
+        return Finding(
+            "disk faults", False, made.why, "Without it, they are untestable; the rest runs.", required=False
+        )
+    if shutil.which("strace") is None:
+        return Finding(
+            "disk faults", False, "full and read-only; no strace", "Install strace for slow.", required=False
+        )
+    return Finding("disk faults", True, "full, read-only, slow", required=False)
 
 
 def _disk() -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,8 +22,10 @@ STATUS: dict[str, int] = {
     "POLICY_UNAVAILABLE": 503,
     "CAPABILITY_ABSENT": 501,
     "UNAVAILABLE": 503,
+    "STORAGE_FULL": 507,
     "PROMOTION_REFUSED": 409,
 }
+TRY_AGAIN = frozenset({"UNAVAILABLE", "STORAGE_FULL"})  # refusals that say nothing about what was asked
 
 
 class ApiError(Exception):
@@ -44,6 +47,21 @@ async def on_api_error(request: Request, error: Exception) -> Response:
     return answer(error.code, error.status, error.message)
 
 
+def of_disk(error: OSError) -> ApiError | None:
+    """The refusal that a disk which takes no more stands for; None for other errors."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ApiError("STORAGE_FULL", message="there is no space left to keep it")
+    if error.errno == errno.EROFS:
+        return ApiError("UNAVAILABLE", message="the disk takes no writes")
+    return None
+
+
+async def on_os_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    refusal = of_disk(error)
+    return await (on_crash(request, error) if refusal is None else on_api_error(request, refusal))
+
+
 async def on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = {404: "NOT_FOUND", 401: "UNAUTHENTICATED", 403: "FORBIDDEN"}.get(error.status_code, "INVALID")
@@ -59,5 +77,6 @@ async def on_crash(request: Request, error: Exception) -> Response:
 HANDLERS: Mapping[Any, Callable[[Request, Exception], Any]] = {
     ApiError: on_api_error,
     HTTPException: on_http_error,
+    OSError: on_os_error,
     Exception: on_crash,
 }

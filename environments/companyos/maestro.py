@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from environments.companyos import log, operations
-from environments.companyos.errors import ApiError
+from environments.companyos.errors import TRY_AGAIN, ApiError
 from environments.companyos.services import Services
 from environments.companyos.storage.base import Doc, Tx
 
@@ -102,7 +102,7 @@ class Worker(threading.Thread):
         try:
             more = advance(self.services, *key)
         except ApiError as error:
-            if error.code == "UNAVAILABLE":
+            if error.code in TRY_AGAIN:
                 raise
             log.warning("run failed", code=error.code, run=key[1])
             fail(self.services, *key)

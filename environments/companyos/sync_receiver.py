@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from environments.companyos import jws, log, upload
-from environments.companyos.errors import ApiError
+from environments.companyos.errors import TRY_AGAIN, ApiError
 from environments.companyos.services import Principal, Services
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
@@ -101,7 +101,7 @@ def apply_batch(services: Services, tenant: str, batch: Batch) -> int:
             skip(tx, batch, batch.through_seq)
             acked: int = tx.sync_mark(batch.node_id)
     except (ApiError, ValueError) as error:
-        if isinstance(error, ApiError) and error.code in ("CONFLICT", "UNAVAILABLE"):
+        if isinstance(error, ApiError) and error.code in {"CONFLICT", *TRY_AGAIN}:
             raise
         raise Poisoned from error
     return acked

@@ -30,6 +30,7 @@ class Capability(StrEnum):
     CLOCK_CONTROL = "clock-control"  # set the clock that a node reads
     SQL_AUDIT = "sql-audit"  # superuser SQL session for white-box evidence
     VENDOR_KEYS = "vendor-keys"  # signing keys of the vendor, to make vectors
+    DISK_FAULTS = "disk-faults"  # make the disk of a node full, read-only or slow
     FILE_ACCESS = "file-access"  # the node's configuration and data files can be read
     LISTENERS = "listeners"  # the sockets that listen in a site can be enumerated
 
@@ -210,6 +211,14 @@ class Node(Protocol):
         """SIGKILL, and wait until it is gone. Expected by the supervisor: not counted as a crash."""
         ...
 
+    def pause(self, service: str) -> None:
+        """SIGSTOP to it and its children: it holds its connections and answers nothing. It is not crashed."""
+        ...
+
+    def resume(self, service: str) -> None:
+        """Go on after `pause`; nothing happens if it is not paused."""
+        ...
+
     def start(
         self, service: str, *, env: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
     ) -> None:
@@ -273,8 +282,48 @@ class Egress(Protocol):
 
 
 class Clock(Protocol):
-    def freeze(self, node: str, at_s: float) -> None: ...
-    def release(self, node: str) -> None: ...
+    """The clock that the services of a node read; those of the machine and of other nodes stay as they are."""
+
+    def freeze(self, node: str, at_s: float) -> None:
+        """It stands at `at_s`, seconds since the epoch."""
+        ...
+
+    def step(self, node: str, offset_s: float) -> None:
+        """It runs on, `offset_s` ahead of the real one (behind, where negative)."""
+        ...
+
+    def rate(self, node: str, factor: float) -> None:
+        """From what it shows now it runs `factor` times as fast: 1.0002 is a drift of 200 ppm."""
+        ...
+
+    def release(self, node: str) -> None:
+        """Real time again."""
+        ...
+
+    def honoured(self, node: str) -> str:
+        """Empty if the node was seen to go by this clock when the deployment was made; else what was seen."""
+        ...
+
+
+class Disks(Protocol):
+    """The disk of a node: what it keeps is on one of its own. Needs Capability.DISK_FAULTS."""
+
+    def full(self, node: str) -> None:
+        """No byte more fits (ENOSPC), for any writer of the node; what is there can be read and overwritten."""
+        ...
+
+    def read_only(self, node: str) -> None:
+        """As after a file-system error: the services are started anew on a disk that refuses writes (EROFS). Those
+        that cannot live with that end, and are not counted as crashed."""
+        ...
+
+    def slow(self, node: str, delay_s: float) -> None:
+        """Each write that is forced to the disk takes `delay_s` longer. Untestable where the host cannot do that."""
+        ...
+
+    def heal(self, node: str | None = None) -> None:
+        """Undo it; without a node, on every disk. Services of a read-only disk are started anew."""
+        ...
 
 
 class Vendor(Protocol):
@@ -357,6 +406,8 @@ class Deployment(Protocol):
     @property
     def clock(self) -> Clock: ...
     @property
+    def disks(self) -> Disks: ...
+    @property
     def vendor(self) -> Vendor: ...
     @property
     def calibration(self) -> Sequence[Calibration]: ...
@@ -381,7 +432,8 @@ class Deployment(Protocol):
     def workdir(self) -> Path: ...
 
     def heal(self) -> None:
-        """Undo every fault: links, sentinel mode, clocks, dead services; wait until all nodes are ready."""
+        """Undo every fault: links, sentinel mode, clocks, disks, paused and dead services; wait until all nodes are
+        ready."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""META-01 02 03 04 07: the suite's own promises, judged in the same run as the deployment's."""
+"""META-01 02 03 04 06 07: the suite's own promises, judged in the same run as the deployment's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from environments.contract import Capability, Deployment, Evidence, requirement, untestable, vacuous
-from suites.exchange import conclude
+from suites.exchange import conclude, healed_after
+from suites.meta import clock
 from suites.meta.coverage import (
     bound,
     catalogues,
@@ -84,6 +85,26 @@ def test_ledger_sees_every_kind_of_canary(deployment: Deployment, evidence: Evid
     conclude(
         evidence, problems, "all canaries seen", f"{sum(map(len, again.values()))} canaries at {len(again)} sites seen"
     )
+
+
+@requirement("META-06")
+def test_a_clock_that_is_set_is_honoured(deployment: Deployment, evidence: Evidence) -> None:
+    """The clock of each node is frozen, stepped, run fast and released: its tokens, its records and what it refuses go
+    by it each time, and by the real one in the end."""
+    moments: list[clock.Moment] = []
+    lapses: list[clock.Lapse] = []
+    with healed_after(deployment):
+        for node in deployment.nodes.values():
+            seen, ends = clock.tried(deployment, node)
+            moments += seen
+            lapses += ends
+    evidence.add("moments", [vars(each) for each in moments])
+    evidence.add("tokens at their end", [vars(each) for each in lapses])
+    refused = {name: deployment.clock.honoured(name) for name in deployment.nodes}
+    problems = [f"{name}, when it was made: {why}" for name, why in refused.items() if why]
+    problems += clock.judge_moments(moments) + clock.judge_lapses(lapses)
+    observed = f"{len(moments)} times of {len(refused)} nodes, all by the clock that was set"
+    conclude(evidence, problems, "every time is of the clock that was set", observed)
 
 
 @requirement("META-07")

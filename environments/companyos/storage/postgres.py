@@ -132,6 +132,8 @@ class PostgresStore(SqlStore):
             raise ApiError("FORBIDDEN", message="not allowed") from error
         except psycopg.DataError as error:
             raise ApiError("INVALID", message="a value cannot be stored") from error
+        except psycopg.errors.DiskFull as error:
+            raise ApiError("STORAGE_FULL", message="there is no space left to keep it") from error
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise ApiError("UNAVAILABLE", message="the database does not answer") from error
 

@@ -86,6 +86,8 @@ class SqliteStore(SqlStore):
             except (sqlite3.DataError, sqlite3.InterfaceError, OverflowError) as error:
                 raise ApiError("INVALID", message="a value cannot be stored") from error
             except sqlite3.DatabaseError as error:
+                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:  # the database is as good as before
+                    raise ApiError("STORAGE_FULL", message="there is no space left to keep it") from error
                 self._drop()
                 raise ApiError("UNAVAILABLE", message="the database does not answer") from error
             finally:

@@ -13,28 +13,11 @@ from typing import Any
 
 from environments.contract import Calibration, Capability, HttpSession, Mode, Node, SuiteError, Vendor
 from environments.contract.http import SocketSession
+from environments.drivers.local.clock import NoClock, SiteClock
+from environments.drivers.local.disks import NodeDisks, NoDisks
 from environments.drivers.local.hosts import SiteHost
 from environments.drivers.local.node import LocalNode
 from profiles import Profile
-
-
-class FileClock:
-    """Freezes the clock that a node reads, through the file its configuration names."""
-
-    def __init__(self, files: Mapping[str, Path]) -> None:
-        self._files = files
-
-    def freeze(self, node: str, at_s: float) -> None:
-        part = self._files[node].with_suffix(".part")
-        part.write_text(f"{at_s:.6f}\n", encoding="ascii")
-        part.replace(self._files[node])
-
-    def release(self, node: str) -> None:
-        self._files[node].unlink(missing_ok=True)
-
-    def release_all(self) -> None:
-        for node in self._files:
-            self.release(node)
 
 
 class LocalDeployment:
@@ -53,11 +36,11 @@ class LocalDeployment:
         self.run_id, self.profile, self.path, self.seed, self.workdir = run_id, profile.id, profile.path, seed, workdir
         self.spec = profile
         self.hosts, self.network = hosts, network
-        self.capabilities = frozenset(each for each, why in capabilities.items() if why is None)
         self.missing = {each: why for each, why in capabilities.items() if why is not None}
         self.locals: dict[str, LocalNode] = {}
         self.vendor: Vendor
-        self.clock = FileClock({name: workdir / name / "clock" for name in profile.nodes})
+        self.clock: SiteClock | NoClock = NoClock("no clock was made")
+        self.disks: NodeDisks | NoDisks = NoDisks("no disk was made")
         self.calibration: Sequence[Calibration] = ()
         self.canaries: Mapping[str, Mapping[str, bool]] = {}
         self.ready_s: dict[str, float] = {}
@@ -89,6 +72,10 @@ class LocalDeployment:
         return self.locals[name] if name else None
 
     @property
+    def capabilities(self) -> frozenset[Capability]:
+        return frozenset(Capability) - self.missing.keys()
+
+    @property
     def links(self) -> Any:
         return self.network.links
 
@@ -110,6 +97,7 @@ class LocalDeployment:
             self.links.heal()
             self.egress.mode(self.spec.egress.answer)
         self.clock.release_all()
+        self.disks.heal()
         for node in self.locals.values():
             node.restore()
         for node in self.locals.values():
@@ -192,6 +180,7 @@ class LocalDeployment:
         while self._on_close:
             with contextlib.suppress(Exception):
                 self._on_close.pop()()
+        self.disks.unmount(keep_files=keep_files)
         if not keep_files:
             shutil.rmtree(self.workdir, ignore_errors=True)
             with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -115,9 +116,26 @@ class LoopbackSite:
     def close(self) -> None:
         for child in self._children.values():
             if child.poll() is None:
-                child.kill()
+                signal_family(child.pid, signal.SIGKILL)  # paused children of its own would outlive it
                 child.wait(5)
         self._spawner.shutdown()
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that came of it, parents first. Not its group: PostgreSQL's backends lead their own."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    return []
+
+
+def signal_family(pid: int, number: int) -> None:
+    """Parents first, and again until nobody is new: a parent that is stopped or dead makes no more children."""
+    reached: set[int] = set()
+    while new := [each for each in family(pid) if each not in reached]:
+        for each in new:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, number)
+        reached.update(new)
 
 
 def die_with_parent() -> None:

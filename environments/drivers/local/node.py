@@ -16,7 +16,7 @@ import psycopg
 from environments.contract import Client, HttpSession, Listener, Mode, TransportError, User
 from environments.contract.client import HttpClient, login
 from environments.drivers.local import postgres
-from environments.drivers.local.hosts import SiteHost, service_environment
+from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
 
 ROLE_SERVICE = {  # variant -> role -> service whose port answers it
     "saas": {"data": "data", "identity": "control", "admin": "control", "control": "control"},
@@ -66,12 +66,19 @@ class LocalNode:
         self._expected_down: set[str] = set()
         self._told: set[int] = set()
         self._changed: set[str] = set()
+        self._paused: set[str] = set()
+        self.preload: Callable[[str], Mapping[str, str]] = lambda service: {}  # environment of a clock (faketime.py)
 
     # -- where it is
 
     @property
     def data_dir(self) -> Path:
         return Path(self.config["data_dir"])
+
+    @property
+    def cluster_dir(self) -> Path:
+        """PostgreSQL's files, on the disk of the node's other data."""
+        return self.data_dir.with_name("postgres")
 
     @property
     def declared_ports(self) -> Sequence[tuple[str, int]]:
@@ -130,6 +137,9 @@ class LocalNode:
     def pid(self, service: str) -> int | None:
         return self._pids.get(service)
 
+    def pids(self) -> Mapping[str, int]:
+        return {service: pid for service, pid in self._pids.items() if self.alive(service)}
+
     def start(
         self, service: str, *, env: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None
     ) -> None:
@@ -137,7 +147,7 @@ class LocalNode:
             raise ValueError(f"{self.name}: {service} runs already")
         if service == "postgres":
             self._clear_stale_postgres()
-            argv = postgres.command(self.home / "postgres", self.home / "sockets", self.config["ports"]["postgres"])
+            argv = postgres.command(self.cluster_dir, self.home / "sockets", self.config["ports"]["postgres"])
         else:
             path = self.home / "config" / ("node.json" if config is None else f"node-{service}.json")
             if config is not None:
@@ -150,17 +160,18 @@ class LocalNode:
         uid, gid = postgres.account() if service == "postgres" and os.geteuid() == 0 else (None, None)
         self._pids[service] = self._host.spawn(
             argv,
-            env=service_environment(self._sealed, env),
+            env=service_environment(self._sealed, {**self.preload(service), **(env or {})}),
             cwd=self.home,
             log_path=self.home / "logs" / f"{service}.log",
             uid=uid,
             gid=gid,
         )
         self._expected_down.discard(service)
+        self._paused.discard(service)
 
     def _clear_stale_postgres(self) -> None:
         """After a SIGKILL the postmaster's children may hold the data directory for a moment; its pid file is stale."""
-        stale = self.home / "postgres" / "postmaster.pid"
+        stale = self.cluster_dir / "postmaster.pid"
         deadline = time.monotonic() + 10
         while stale.exists() and time.monotonic() < deadline:
             pid = int(stale.read_text().split()[0])
@@ -176,12 +187,30 @@ class LocalNode:
         """Ask it to end (PostgreSQL: fast shutdown), then insist."""
         self._end(service, signal.SIGINT if service == "postgres" else signal.SIGTERM)
 
+    def pause(self, service: str) -> None:
+        if not self.alive(service):
+            raise ValueError(f"{self.name}: {service} does not run")
+        signal_family(self._pids[service], signal.SIGSTOP)
+        self._paused.add(service)
+
+    def resume(self, service: str) -> None:
+        if service in self._paused:
+            self._paused.discard(service)
+            signal_family(self._pids[service], signal.SIGCONT)
+
+    def excuse(self, service: str) -> None:
+        """Until its next start, that it ends is no crash: what it needs has been taken away on purpose."""
+        self._expected_down.add(service)
+
     def _end(self, service: str, number: int) -> None:
         self._expected_down.add(service)
         pid = self._pids.get(service)
         if pid is None:
             return
+        if service in self._paused and number == signal.SIGKILL:
+            signal_family(pid, number)  # its children are paused too, and would never see that it is gone
         self._host.signal(pid, number)
+        self.resume(service)
         deadline = time.monotonic() + 5
         while self._host.poll(pid) is None:
             if time.monotonic() > deadline:
@@ -200,7 +229,9 @@ class LocalNode:
         return found
 
     def restore(self) -> None:
-        """Every service up again, with the node's own configuration."""
+        """Every service up and running again, with the node's own configuration."""
+        for service in self._paused.copy():
+            self.resume(service)
         for service in self._changed.copy():
             self.stop(service)
         for service in self.services:

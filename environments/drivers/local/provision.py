@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -22,8 +22,10 @@ from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import VendorAuthority, enrol
 from environments.contract import Capability, User
-from environments.drivers.local import postgres
+from environments.drivers.local import faketime, postgres
+from environments.drivers.local.clock import NoClock, prove
 from environments.drivers.local.deployment import LocalDeployment
+from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
 from environments.drivers.local.hosts import LoopbackSite, SiteHost, free_port
 from environments.drivers.local.node import SERVICES, LocalNode, write_private
 from profiles import NodeSpec, Profile
@@ -56,9 +58,14 @@ def provision(
     defects: Sequence[str] = (),
     network_defects: Sequence[str] = (),
     calibrate: bool = True,
+    clocks: Literal["knob", "faketime"] = "knob",
+    disks: bool = False,
     progress: Progress = lambda _: None,
 ) -> LocalDeployment:
-    """Sites, links, services; returns when every node is ready and links and ledger have proven themselves.
+    """Sites, links, services; returns when every node is ready and links, ledger and clocks have been tried.
+
+    clocks: how the clock of a node is set, by the product's own knob or by libfaketime. disks: each node's data is on
+    a disk of its own, which can be broken (root only).
 
     Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
     run_id = run_id or new_run_id()
@@ -66,17 +73,22 @@ def provision(
     workdir = workdir_of(run_id, profile.id)
     started: list[LocalDeployment] = []
     try:
+        own_disks = make_disks(profile.nodes, workdir) if disks else NoDisks(NOT_ASKED)
         deployment = _sites(profile, run_id, seed, workdir, network_defects)
         started.append(deployment)
         vendor = VendorAuthority()
         deployment.vendor = vendor
         _nodes(deployment, vendor, defects)
+        _disks(deployment, own_disks)
+        deployment.clock = faketime.clock_of(deployment.locals, clocks)
         _start(deployment, progress)
         _prove_network(deployment, calibrate, progress)
         _licences(deployment, vendor)
+        _prove_clocks(deployment, progress)
     except BaseException:
         for each in started:
             each.close()
+        unmount_under(workdir)
         shutil.rmtree(workdir, ignore_errors=True)
         raise
     write_private(workdir / "deployment.json", json.dumps(deployment.describe()))
@@ -128,9 +140,10 @@ def _nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequen
     namespaced = Capability.PACKET_LINKS in deployment.capabilities
     for name, spec in deployment.spec.nodes.items():
         home = deployment.workdir / name
-        home.mkdir(mode=0o711)
-        for folder in ("config", "logs", "data"):
-            (home / folder).mkdir(mode=0o700)
+        for folder in (home, home / "disk"):  # both may be there: a disk of its own is mounted first
+            folder.mkdir(mode=0o711, exist_ok=True)
+        for folder in (home / "config", home / "logs", home / "disk" / "data"):
+            folder.mkdir(mode=0o700)
         listen = deployment.network.address(spec.site) if namespaced else "127.0.0.1"
         ports = {service: PORTS[service] if namespaced else free_port() for service in SERVICES[spec.variant]}
         users = _users(spec)
@@ -168,7 +181,7 @@ def _config(
         "customer": spec.customer,
         "instance": uuid.uuid4().hex,
         "version": "1.4.0",
-        "data_dir": str(home / "data"),
+        "data_dir": str(home / "disk" / "data"),
         "listen": listen,
         "ports": ports,
         "trust_roots": vendor.trust_roots(),
@@ -207,6 +220,26 @@ def seed_user(user: User) -> dict[str, Any]:
     return {"tenant": user.tenant, "username": user.username, "password": user.password, "roles": list(user.roles)}
 
 
+def _disks(deployment: LocalDeployment, disks: NodeDisks | NoDisks) -> None:
+    deployment.disks = disks
+    if isinstance(disks, NodeDisks):
+        disks.serve(deployment.locals, deployment.hosts)
+    else:
+        deployment.missing[Capability.DISK_FAULTS] = disks.why
+
+
+def _prove_clocks(deployment: LocalDeployment, progress: Progress) -> None:
+    """Checks that depend on time are untestable where a node does not go by the clock that was set; META-06 fails."""
+    if isinstance(deployment.clock, NoClock):
+        deployment.missing[Capability.CLOCK_CONTROL] = deployment.clock.why
+        return
+    seen = prove(deployment.clock, deployment.nodes)
+    if seen:
+        told = "; ".join(f"{node}: {why}" for node, why in seen.items())
+        deployment.missing[Capability.CLOCK_CONTROL] = f"a clock that is set is not honoured ({told}). See META-06"
+    progress("clocks not honoured" if seen else "clocks honoured")
+
+
 def _start(deployment: LocalDeployment, progress: Progress) -> None:
     """All nodes at once; a node whose parent is still starting retries, as it does in the field."""
     errors: list[BaseException] = []
@@ -240,9 +273,9 @@ def _install(deployment: LocalDeployment, node: LocalNode) -> None:
         sockets.mkdir(mode=0o700)
         os.chown(sockets, *postgres.account())
         if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
-            postgres.initialise(node.home / "postgres")
+            postgres.initialise(node.cluster_dir)
         else:
-            postgres.copy_template(node.home / "postgres")
+            postgres.copy_template(node.cluster_dir)
         node.start("postgres")
         _await_postgres(node)
     seeds = [seed_user(user) for user in node.users]
