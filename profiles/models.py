@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from environments.link import LinkState
 
+# The last label has a letter: what looks like an address, and is none, is no name either.
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\.?\Z)(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z](?:[a-z0-9-]*[a-z0-9])?\.?", re.I
+)
 ModeName = Literal["A", "B", "Ct", "Ca", "D"]
 Variant = Literal["saas", "dedicated", "connected", "tethered", "airgapped", "edge"]
 SuiteName = Literal[
@@ -98,9 +105,20 @@ class LinkSpec(Strict):
     preset: str | None = None  # a name of links.yaml, instead of forward and back
 
 
+def _addressable(entry: str) -> str:
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_network(entry, strict=False))
+    if not _HOST_NAME.fullmatch(entry):
+        raise ValueError(f"{entry!r} is neither a CIDR (10.1.0.0/16, fd00::/8) nor a host name (updates.example.org)")
+    return entry.lower().rstrip(".")
+
+
+Allowed = Annotated[str, AfterValidator(_addressable)]
+
+
 class EgressRule(Strict):
     answer: Literal["drop", "reject", "answer"] = "drop"
-    allow: list[str] = []  # CIDRs that may be addressed; everything else outside the sites is a finding
+    allow: list[Allowed] = []  # CIDRs and host names that may be addressed; all else outside the sites is a finding
 
 
 class Profile(Strict):

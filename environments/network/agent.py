@@ -113,6 +113,7 @@ def configure(index: int, answers_all: bool, mtu_bytes: int, congestion: str | N
         netlink.add_address(DEVICE, addresses.v6(index), 128)
         netlink.add_route("::", 0, DEVICE)
     if answers_all:
+        sysctl("ipv4/ip_unprivileged_port_start", "0")  # its server is no root where the suite is none
         netlink.add_route(addresses.V4_NETWORK, 16, DEVICE, table=netlink.TABLE_LOCAL)
         netlink.add_route("0.0.0.0", 0, "lo", table=netlink.TABLE_LOCAL, kind=netlink.LOCAL)
         netlink.add_route(addresses.V6_NETWORK, 64, DEVICE, table=netlink.TABLE_LOCAL)

@@ -68,6 +68,57 @@ def judge_silence(phases: Sequence[Phase], attempts: Sequence[EgressAttempt]) ->
     return problems
 
 
+@dataclass(frozen=True)
+class Boot:
+    """A restart under one answer of the sentinel. ready_s: None if it was not ready while it was watched."""
+
+    answer: str
+    ready_s: float | None
+    observations: int  # answers of the node afterwards
+    attempts: tuple[EgressAttempt, ...]
+
+
+def judge_boots(boots: Sequence[Boot], limit_s: float) -> list[str]:
+    """Ready within limit_s, at work afterwards, and no attempt. Vacuous unless drop and reject were both tried."""
+    if not {"drop", "reject"} <= {boot.answer for boot in boots}:
+        vacuous(f"tried under: {sorted(boot.answer for boot in boots) or 'nothing'}")
+    problems = []
+    for boot in boots:
+        if boot.ready_s is None:
+            problems.append(f"{boot.answer}: not ready long after {limit_s:g} s")
+        elif boot.ready_s > limit_s:
+            problems.append(f"{boot.answer}: ready after {boot.ready_s:.1f} s, limit {limit_s:g} s")
+        elif not boot.observations:
+            vacuous(f"{boot.answer}: the node answered nothing after its boot")
+        problems += [f"{boot.answer}: {describe(each)}" for each in boot.attempts if each.counts]
+    return problems
+
+
+CLOCK_S = 60.0  # how far a token's time of issue may be from the suite's clock
+
+
+def judge_unmoved(
+    before: Mapping[str, object],
+    after: Mapping[str, object],
+    clock_off_s: float,
+    phases: Sequence[Phase],
+    rows: Sequence[EgressAttempt],
+) -> list[str]:
+    """Nothing changed, the clock is right, and no client took a stranger's certificate. Vacuous without a state to
+    compare, or unless the node answered in each phase."""
+    idle = [phase.name for phase in phases if phase.observations == 0]
+    if not before or not phases or idle:
+        vacuous(f"nothing was observed in: {', '.join(idle) or 'any phase'}")
+    problems = [
+        f"{key}: {before.get(key)!r} became {after.get(key)!r}"
+        for key in sorted(set(before) | set(after))
+        if before.get(key) != after.get(key)
+    ]
+    if abs(clock_off_s) > CLOCK_S:
+        problems.append(f"the clock is {clock_off_s:.0f} s off")
+    return problems + [describe(row) for row in rows if row.trusted]
+
+
 def describe(attempt: EgressAttempt) -> str:
     """One line: what, whither, by whom, and what a stranger got to hear."""
     port = "" if attempt.port is None else f":{attempt.port}"

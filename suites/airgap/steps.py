@@ -71,14 +71,22 @@ def apply_all(client: Client, vectors: Iterable[Vector]) -> list[Answered]:
     return answers
 
 
-def restart(node: Node, *, env: Mapping[str, str] | None = None, config: Mapping[str, Any] | None = None) -> None:
-    """kill -9 of every service but the database, and a start with what is given."""
+def restart(
+    node: Node,
+    *,
+    env: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    limit_s: float = 30.0,
+) -> float:
+    """kill -9 of every service but the database, and a start with what is given; seconds until it was ready.
+
+    TimeoutError if it is not after limit_s."""
     services = [service for service in node.services if service != "postgres"]
     for service in services:
         node.kill(service)
     for service in services:
         node.start(service, env=env, config=config)
-    node.wait_ready()
+    return node.wait_ready(limit_s)
 
 
 # files

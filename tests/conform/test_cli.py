@@ -70,6 +70,22 @@ def test_a_misspelt_key_of_a_profile_names_file_line_and_key(
     assert "tenants" in error
 
 
+@pytest.mark.parametrize("entry", ["10.0.0.0/99", "10.0.0", "https://vendor.example", "vendor example", "-x.example"])
+def test_what_a_profile_cannot_allow_is_refused_with_file_and_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, entry: str
+) -> None:
+    text = (
+        Path("profiles/saas.yaml").read_text().replace("allow: []", f"allow: [10.1.2.3/8, Vendor.example, {entry!r}]")
+    )
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    line = next(number for number, each in enumerate(text.splitlines(), 1) if "egress:" in each)
+    code, _, error = conform(capsys, "run", "--profile", str(path))
+    assert code == 254
+    assert f"{path}:{line}" in error
+    assert f"{entry!r} is neither a CIDR (10.1.0.0/16, fd00::/8) nor a host name" in error
+
+
 @pytest.mark.parametrize(
     ("event", "near"),
     [

@@ -63,6 +63,34 @@ def test_the_sentinel_survives_anything(tmp_path_factory: pytest.TempPathFactory
                 sentinel.receive("edge-1", packets.wrap(*V6, protocol, body))
 
 
+SEGMENTS = st.tuples(
+    st.sampled_from([53, 80, 443, 853]),
+    st.integers(0, 0xFF),  # flags
+    st.integers(0, 40) | st.integers(0, 2**32 - 1),  # sequence number
+    st.binary(max_size=40) | st.sampled_from([b"\x16\x03\x01", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", b"\0\x0c"]),
+)
+
+
+@given(st.lists(SEGMENTS, max_size=12), st.sampled_from(["drop", "reject", "answer"]), st.booleans())
+def test_the_sentinel_survives_any_conversation(
+    tmp_path_factory: pytest.TempPathFactory, segments: list[tuple[int, int, int, bytes]], mode: str, canary: bool
+) -> None:
+    """And each of its replies is a packet that fits one it was sent."""
+    path = tmp_path_factory.mktemp("ledger") / "egress.jsonl"
+    sentinel = Sentinel(path, hosts={})
+    sentinel.answer_mode, sentinel.planting = mode, "edge-1"
+    target = socket.inet_aton("203.0.113.77") if canary else V4[1]
+    for port, flags, seq, data in segments:
+        raw = packets.segment(V4[0], target, (40000, port), seq, 0, flags, data)
+        reply = sentinel.receive("edge-1", raw).reply
+        if reply:
+            read = packets.parse(reply)
+            assert read
+            assert (read.source, read.destination, read.ports) == (target, V4[0], (port, 40000))
+            assert transport_sum(reply) == 0
+    assert all(row.protocol == "tcp" for row in rows(path))
+
+
 @PAIRS
 def test_what_is_an_attempt(pair: tuple[bytes, bytes]) -> None:
     def kind(raw: bytes) -> str | None:

@@ -227,6 +227,34 @@ def test_what_the_profile_allows_is_listed_and_does_not_count(start: Start) -> N
     assert [(row.destination, row.protocol) for row in counted] == [("198.51.100.2", "tcp"), ("198.51.100.3", "udp")]
 
 
+def test_a_listed_name_lends_its_address_to_no_other(start: Start) -> None:
+    """Domain fronting: the name that was asked for is allowed, and another is said to its address."""
+    network = start(answer="answer", allow=["vendor.example"])
+    question = dns.query("vendor.example", 7)
+    _, said = run(network, python(DATAGRAM, FAR[4], 53, question.hex(), 10))
+    address = socket.inet_ntoa(bytes.fromhex(said)[-4:])
+    for name in ("vendor.example", "other.example"):
+        run(network, python(STREAM, address, 443, words.record(words.client_hello(name)).hex(), 10))
+    datagram = quic.initial(words.client_hello("other.example"))
+    run(network, python(DATAGRAM, address, 443, datagram.hex(), 10))
+    run(network, python(STREAM, address, 22, "", 0.1))  # says nothing: the name it was answered with is all there is
+    assert [(row.protocol, row.name, row.phase) for row in network.egress.ledger("edge-1")] == [
+        ("dns", "vendor.example", "allowed"),
+        ("tcp", "vendor.example", "allowed"),
+        ("tcp", "other.example", ""),
+        ("udp", "other.example", ""),
+        ("tcp", "vendor.example", "allowed"),
+    ]
+
+
+def test_other_datagrams_are_refused_where_all_is_answered(start: Start) -> None:
+    network = start(answer="answer")
+    for version, address in FAR.items():
+        pid, said = run(network, python(DATAGRAM, address, 3478, b"x".hex(), 10))
+        assert said == "ConnectionRefusedError"
+        assert [(row.service, row.ip_version) for row in of(network, pid)] == [("stun", version)]
+
+
 def test_talk_to_neighbours_is_listed_as_a_warning(start: Start) -> None:
     network = start()
     pid, _ = run(

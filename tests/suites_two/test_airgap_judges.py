@@ -12,7 +12,7 @@ import pytest
 
 from environments.contract import EgressAttempt, SuiteError, Vacuous
 from suites.airgap import judges, vectors
-from suites.airgap.judges import Answered, Applied, Phase, describe
+from suites.airgap.judges import Answered, Applied, Boot, Phase, describe
 from suites.licensing.compact import header_of, payload_of
 from tests.suites_two.seal import Seal
 
@@ -137,3 +137,31 @@ def test_archive_attacks_are_genuinely_signed(tmp_path: Path) -> None:
             text = file.read().decode()
         assert header_of(text)["kid"] == "vendor"
         assert len(payload_of(text)["members"]) > len(vectors.MEMBERS)
+
+
+def test_boots_are_judged_by_time_and_by_silence() -> None:
+    good = [Boot("drop", 3.0, 5, ()), Boot("reject", 3.0, 5, ())]
+    assert judges.judge_boots(good, 10.0) == []
+    assert judges.judge_boots([replace(good[0], ready_s=11.0), good[1]], 10.0)
+    assert judges.judge_boots([replace(good[0], ready_s=None, observations=0), good[1]], 10.0)
+    assert judges.judge_boots([good[0], replace(good[1], attempts=(attempt(1.0),))], 10.0)
+    assert judges.judge_boots([good[0], replace(good[1], attempts=(replace(attempt(1.0), warning=True),))], 10.0) == []
+    for idle in (good[:1], [replace(good[0], answer="answer")], [replace(good[0], observations=0), good[1]]):
+        with pytest.raises(Vacuous):
+            judges.judge_boots(idle, 10.0)
+
+
+def test_what_a_stranger_changed_is_found() -> None:
+    state = {"bundle": {"version": "1.0.0"}, "licence": "valid"}
+    quiet = [attempt(1.5), replace(attempt(1.5), warning=True)]  # attempts alone are AIR-01's
+    assert judges.judge_unmoved(state, dict(state), 1.0, PHASES, quiet) == []
+    assert judges.judge_unmoved(state, {**state, "licence": "other"}, 1.0, PHASES, [])
+    assert judges.judge_unmoved(state, {"bundle": state["bundle"]}, 1.0, PHASES, [])
+    assert judges.judge_unmoved(state, dict(state), -86_400.0, PHASES, [])
+    [problem] = judges.judge_unmoved(
+        state, dict(state), 1.0, PHASES, [replace(attempt(1.5), trusted=True, said="GET /")]
+    )
+    assert "GET /" in problem
+    for before, phases in (({}, PHASES), (state, []), (state, [replace(PHASES[0], observations=0)])):
+        with pytest.raises(Vacuous):
+            judges.judge_unmoved(before, state, 1.0, phases, [])

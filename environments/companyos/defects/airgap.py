@@ -6,9 +6,11 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import struct
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +108,59 @@ def ntp_beacon(services: Services) -> None:
 def ipv6_beacon(services: Services) -> None:
     """IPv4 is watched; the beacon goes over IPv6."""
     every(1.0, lambda: datagram(NOBODY_V6, 443, b"beacon"))
+
+
+@defect(kills=("AIR-02",), modes=SEALED)
+def waits_for_a_name(services: Services) -> None:
+    """Every start but the first looks for updates, and is not ready until it has found none for a while
+    (elastic/kibana#174187)."""
+    mark = services.config.data_dir / f".started-{services.role}"
+    if sealed() and mark.exists():
+        until = time.monotonic() + 14  # longer than a node may take, and not so long that nothing mends it
+        while time.monotonic() < until:
+            with contextlib.suppress(OSError):
+                socket.getaddrinfo("updates.companyos.example", 443)
+                return
+            threading.Event().wait(0.5)
+    mark.touch()
+
+
+@defect(kills=("AIR-04",), modes=SEALED)
+def trusts_any_update_server(services: Services) -> None:
+    """The update check is made with the verification of certificates switched off."""
+    careless = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    careless.check_hostname, careless.verify_mode = False, ssl.CERT_NONE
+
+    def look() -> None:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((NOBODY, 443), 1.0) as plain,
+            careless.wrap_socket(plain, server_hostname="updates.companyos.example") as hidden,
+        ):
+            hidden.sendall(b"GET /v1/updates HTTP/1.1\r\nHost: updates.companyos.example\r\n\r\n")
+            hidden.recv(1000)
+
+    if sealed():
+        every(1.0, look)
+
+
+@defect(kills=("AIR-04",), modes=SEALED)
+def believes_any_time_server(services: Services) -> None:
+    """The clock is set by whoever answers an NTP question."""
+    now, ahead_s = services.clock.now, [0.0]
+
+    def ask() -> None:
+        offset_s = 0.0
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(0.3)
+            client.connect((NOBODY, 123))
+            client.send(b"\x23" + bytes(47))
+            offset_s = struct.unpack("!I", client.recv(100)[40:44])[0] - 2_208_988_800 - now()
+        ahead_s[0] = offset_s
+
+    services.clock.now = lambda: now() + ahead_s[0]  # type: ignore[method-assign]
+    if sealed():
+        every(0.3, ask)
 
 
 @defect(kills=("AIR-03",), modes=SEALED)
