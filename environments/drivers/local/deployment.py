@@ -102,12 +102,17 @@ class LocalDeployment:
             self._sessions[site] = SocketSession(self.hosts[site].socket)
         return self._sessions[site]
 
+    def url_from(self, site: str, url: str) -> str:
+        """A service's URL as another site writes it: behind the proxy of its link where links are streams."""
+        return url if Capability.PACKET_LINKS in self.capabilities else str(self.network.url_from(site, url))
+
     def heal(self) -> None:
         """Undo every fault and wait until all nodes are ready. SuiteError if that cannot be."""
-        if Capability.PACKET_LINKS in self.capabilities:
+        if Capability.LINK_CUTS in self.capabilities:
             if not self.network.router_alive():
                 raise SuiteError("the router of this deployment died")
             self.links.heal()
+        if Capability.EGRESS_LEDGER in self.capabilities:
             self.egress.mode(self.spec.egress.answer)
         self.clock.release_all()
         for node in self.locals.values():

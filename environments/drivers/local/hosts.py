@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,10 +40,12 @@ class SiteHost(Protocol):
 
 
 class LoopbackSite:
-    """A site without a namespace: processes of this host, on loopback, each with a port of its own."""
+    """A site without a namespace: processes of this host, on loopback, each with a port of its own.
 
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
+    connect: makes the sockets that other sites' services are reached with."""
+
+    def __init__(self, run_id: str, connect: Callable[[int, int], socket.socket] = socket.socket) -> None:
+        self._run_id, self._connect = run_id, connect
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         # the parent-death signal follows the thread that forked: one that lives as long as the site
         self._spawner = ThreadPoolExecutor(1)
@@ -96,7 +98,7 @@ class LoopbackSite:
         return True
 
     def socket(self, family: int, kind: int) -> socket.socket:
-        return socket.socket(family, kind)
+        return self._connect(family, kind)
 
     def listeners(self) -> Sequence[tuple[str, str, int, int | None]]:
         found: list[tuple[str, str, int, int | None]] = []
@@ -159,11 +161,3 @@ def missing(what: str, remedy: str) -> Any:
             untestable(f"{what}. {remedy}")
 
     return Missing()
-
-
-class NoNetwork:
-    """In the place of a Network where namespaces are refused: using it is `untestable`, with the reason."""
-
-    def __init__(self, why: str) -> None:
-        self.links = missing("links need network namespaces", why)
-        self.egress = missing("the egress ledger needs network namespaces", why)

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,15 @@ from environments.companyos import install as companyos_install
 from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import VendorAuthority, enrol
-from environments.contract import Capability, LinkState, User
+from environments.contract import Capability, LinkState, SuiteError, User
 from environments.drivers.local import postgres
 from environments.drivers.local.deployment import LocalDeployment
-from environments.drivers.local.hosts import LoopbackSite, SiteHost, free_port
+from environments.drivers.local.hosts import free_port
 from environments.drivers.local.node import SERVICES, LocalNode, write_private
 from profiles import NodeSpec, Profile, State
 
 ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
+HTTP_SERVICES = {"data", "control", "edge"}
 PORTS = {"data": 4000, "control": 4100, "edge": 4000, "postgres": 5432}
 Progress = Callable[[str], None]
 
@@ -104,16 +105,13 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
             allow=profile.egress.allow,
         )
     except NamespacesUnavailable as refusal:
-        why = f"{refusal.reason}. {refusal.remedy}"
-        capabilities[Capability.PACKET_LINKS] = why
-        capabilities[Capability.EGRESS_LEDGER] = why
-        hosts: Mapping[str, SiteHost] = {name: LoopbackSite(run_id) for name in profile.sites}
-        from environments.drivers.local.hosts import NoNetwork
+        from environments.drivers.local.streams import stream_deployment
 
-        deployment = LocalDeployment(run_id, profile, seed, workdir, hosts, NoNetwork(why), capabilities)
-        for host in hosts.values():
-            deployment.on_close(host.close)  # type: ignore[attr-defined]
-        return deployment
+        if network_defects:
+            raise SuiteError(
+                f"{', '.join(network_defects)}: the network has its defects in a router: {refusal}"
+            ) from None
+        return stream_deployment(profile, run_id, seed, workdir, links, f"{refusal.reason}. {refusal.remedy}")
     deployment = LocalDeployment(
         run_id, profile, seed, workdir, {name: network.site(name) for name in profile.sites}, network, capabilities
     )
@@ -142,6 +140,9 @@ def _nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequen
         deployment.locals[name] = LocalNode(
             name, spec.site, config, users, home, deployment.hosts[spec.site], deployment.session, sealed
         )
+        if not namespaced:
+            for service in sorted(HTTP_SERVICES & ports.keys()):
+                deployment.network.expose(spec.site, listen, ports[service])
     _join(deployment)
 
 
@@ -190,15 +191,19 @@ def _join(deployment: LocalDeployment) -> None:
     """Who each node's control plane and parent are, and the account of an edge at its parent."""
     for name, spec in deployment.spec.nodes.items():
         node = deployment.locals[name]
+
+        def url(role: str, parent: str = spec.parent or "", site: str = spec.site) -> str:
+            return deployment.url_from(site, deployment.locals[parent].url(role))
+
         if spec.variant == "tethered" and spec.parent:
-            node.config["control_url"] = deployment.locals[spec.parent].url("control")
+            node.config["control_url"] = url("control")
         elif spec.variant == "edge" and spec.parent is None:
             continue  # nobody to sync to, and no control plane
         elif spec.variant == "edge" and spec.parent:
             parent = deployment.locals[spec.parent]
-            node.config["control_url"] = parent.url("control")
-            node.config["parent_url"] = parent.url("data")
-            node.config["parent_identity_url"] = parent.url("identity")
+            node.config["control_url"] = url("control")
+            node.config["parent_url"] = url("data")
+            node.config["parent_identity_url"] = url("identity")
             account = User(spec.tenants[0], f"node:{node.node_id}", secrets.token_urlsafe(18), ("node",))
             parent.users = (*parent.users, account)
             node.config["enrolment"] = seed_user(account)
@@ -277,11 +282,11 @@ def _await_postgres(node: LocalNode) -> None:
 
 
 def _prove_network(deployment: LocalDeployment, calibrate: bool, progress: Progress) -> None:
-    if Capability.PACKET_LINKS not in deployment.capabilities:
-        return
-    if calibrate and deployment.spec.links:
+    if calibrate and deployment.spec.links and Capability.LINK_CUTS in deployment.capabilities:
         deployment.calibration = deployment.network.calibrate()
         progress("links calibrated")
+    if Capability.EGRESS_LEDGER not in deployment.capabilities:
+        return
     deployment.canaries = {site: deployment.egress.plant(site) for site in deployment.spec.sites}
     progress("egress canaries planted")
 

@@ -25,6 +25,7 @@ Work = Coroutine[Any, Any, None]
 class Chunk:
     data: bytes
     read_s: float  # when it was read, on the loop's clock
+    entered_s: float = 0.0  # when it came to the stage where it is
 
 
 @dataclass
@@ -80,6 +81,8 @@ class Stage:
 
     def take(self, chunk: Chunk | None) -> None:
         if not self.closed:
+            if chunk:
+                chunk.entered_s = asyncio.get_running_loop().time()
             self.inbox.append(chunk)
         self.chain.changed()
 
@@ -104,7 +107,7 @@ class Stage:
             self.passed_bytes += len(chunk.data) if chunk else 0
             return
         self.next.take(Chunk(chunk.data[:size], chunk.read_s))
-        self.inbox[0] = Chunk(chunk.data[size:], chunk.read_s)
+        self.inbox[0] = Chunk(chunk.data[size:], chunk.read_s, chunk.entered_s)
         self.passed_bytes += size
 
     def drop(self) -> None:
@@ -219,8 +222,8 @@ async def _bandwidth(stage: Stage, values: Mapping[str, int]) -> None:
             stage.move()
             return
         size = min(piece, len(chunk.data))
-        now_s = asyncio.get_running_loop().time()
-        due_s = max(now_s, stage.free_at_s) + size / bytes_per_s
+        # From when it could have begun to leave: a late turn of this loop is made up for, an idle time is not.
+        due_s = max(chunk.entered_s, stage.free_at_s) + size / bytes_per_s
         await _sleep_until(due_s)
         await stage.room()
         stage.free_at_s = due_s
