@@ -142,7 +142,7 @@ def _nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequen
         )
         if not namespaced:
             for service in sorted(HTTP_SERVICES & ports.keys()):
-                deployment.network.expose(spec.site, listen, ports[service])
+                deployment.network.expose(spec.site, f"{name}.{service}", listen, ports[service])
     _join(deployment)
 
 

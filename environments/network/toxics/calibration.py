@@ -1,7 +1,9 @@
 """Calibration of links that are streams: what was asked of each direction against what it does.
 
 Measured with an end of our own at each link: one more proxy, which gets the toxics of its link as every other does,
-between two sockets of this process. So one clock stamps both ends, and each direction is measured by itself.
+between two sockets of this process. So one clock stamps both ends, and each direction is measured by itself. What the
+machine itself costs at the moment is measured too, probe by probe, through a proxy without toxics: twice that is
+granted, since it comes on top of any delay.
 Rows: `delay_s` and `rate_bps` per direction (`a>b`), `rtt_s` per link (`a--b`). Loss is not asked of a stream.
 A link that is off is measured again, twice at most: a busy machine is off now and then, a wrong link each time.
 """
@@ -59,24 +61,29 @@ def calibrate(links: StreamLinks) -> list[Calibration]:
 def _link(links: StreamLinks, name: str, a: str, b: str) -> list[Calibration]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(ANSWER_S)
-        with links.temporary_way(a, b, f"127.0.0.1:{listener.getsockname()[1]}") as port:
+        here = f"127.0.0.1:{listener.getsockname()[1]}"
+        with links.temporary_way(a, b, "calibration", here) as port, links.bare_way(here) as bare_port:
             rows: list[Calibration] = []
             for _ in range(ROUNDS):
-                with _connected(listener, port) as pair:
-                    rows = _measured(name, a, b, links.get(a, b), links.get(b, a), pair)
+                with _connected(listener, port) as pair, _connected(listener, bare_port) as bare:
+                    rows = _measured(name, a, b, links.get(a, b), links.get(b, a), pair, bare)
                 if all(each.ok for each in rows):
                     break
             return rows
 
 
-def _measured(name: str, a: str, b: str, there: LinkState, back: LinkState, pair: _Pair) -> list[Calibration]:
+def _measured(
+    name: str, a: str, b: str, there: LinkState, back: LinkState, pair: _Pair, bare: _Pair
+) -> list[Calibration]:
     ways, rows = [], []
     for label, state, sender, receiver in (
         (f"{a}>{b}", there, pair.near, pair.far),
         (f"{b}>{a}", back, pair.far, pair.near),
     ):
-        delays = [_one_way(sender, receiver) for _ in range(PROBES)]
+        both = [(_one_way(sender, receiver), _one_way(bare.near, bare.far)) for _ in range(PROBES)]
+        delays = [delay_s for delay_s, _ in both]
         asked_s, tolerance = _asked(state)
+        tolerance += 2 * middle([bare_s for _, bare_s in both])
         ways.append((asked_s, tolerance, middle(delays)))
         rows.append(row(label, "delay_s", asked_s, middle(delays), tolerance, len(delays), least=3))
         if state.rate_bps:

@@ -115,6 +115,9 @@ class Toxiproxy:
         return {name: _proxy(each) for name, each in self._ask("GET", "/proxies").items()}
 
     def create(self, name: str, upstream: str, listen: str = "127.0.0.1:0", *, enabled: bool = True) -> ProxyState:
+        """ValueError for a name with a slash: no route of the API would lead to it."""
+        if "/" in name:
+            raise ValueError(f"a proxy's name may not contain a slash: {name!r}")
         body = {"name": name, "upstream": upstream, "listen": listen, "enabled": enabled}
         return _proxy(self._ask("POST", "/proxies", body))
 

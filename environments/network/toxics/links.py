@@ -146,11 +146,13 @@ class StreamLinks:
 
     # -- how it is done
 
-    def open_way(self, origin: str, target: str, upstream: str) -> int:
-        """A proxy on loopback by which `origin` reaches a service of `target` at host:port; its port."""
+    def open_way(self, origin: str, target: str, service: str, upstream: str) -> int:
+        """A proxy on loopback by which `origin` reaches a service of `target` at host:port; its port.
+
+        service: a name that is the same in every run; what is random on the way is seeded by it."""
         with self._lock:
             self._known(origin, target)
-            name = _name(origin, target, upstream)
+            name = _name(origin, target, service)
             made = self._client.create(name, upstream)
             way = Way(name, origin, target)
             self._ways.append(way)
@@ -158,14 +160,23 @@ class StreamLinks:
             return made.port
 
     @contextmanager
-    def temporary_way(self, origin: str, target: str, upstream: str) -> Iterator[int]:
-        """The same for a while: for measuring."""
-        port = self.open_way(origin, target, upstream)
+    def bare_way(self, upstream: str) -> Iterator[int]:
+        """A proxy of no link, without toxics: what a proxy costs by itself."""
+        made = self._client.create(f"bare {upstream}", upstream)
+        try:
+            yield made.port
+        finally:
+            self._client.delete(made.name)
+
+    @contextmanager
+    def temporary_way(self, origin: str, target: str, service: str, upstream: str) -> Iterator[int]:
+        """One of a link, for a while: for measuring."""
+        port = self.open_way(origin, target, service, upstream)
         try:
             yield port
         finally:
             with self._lock:
-                [way] = [each for each in self._ways if each.proxy == _name(origin, target, upstream)]
+                [way] = [each for each in self._ways if each.proxy == _name(origin, target, service)]
                 self._ways.remove(way)
                 self._client.delete(way.proxy)
 
@@ -231,5 +242,5 @@ class StreamLinks:
             lines.write(json.dumps(row) + "\n")
 
 
-def _name(origin: str, target: str, upstream: str) -> str:
-    return f"{origin}>{target} {upstream}"
+def _name(origin: str, target: str, service: str) -> str:
+    return f"{origin}>{target} {service}"

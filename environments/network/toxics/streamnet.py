@@ -26,11 +26,11 @@ class StreamNetwork:
         self.links = StreamLinks(self.server.client, links, workdir / "links.jsonl")
         self._detours: dict[str, dict[Address, Address]] = {}  # origin -> address of a service -> proxy
 
-    def expose(self, site: str, host: str, port: int) -> None:
-        """A service of a site: from now on the sites that have a link to it reach it by that link."""
+    def expose(self, site: str, service: str, host: str, port: int) -> None:
+        """A service of a site, by a name of its own: from now on the sites that have a link to it reach it by that link."""
         for (origin, target), _ in self.links.directions():
             if target == site:
-                proxy = self.links.open_way(origin, site, f"{host}:{port}")
+                proxy = self.links.open_way(origin, site, service, f"{host}:{port}")
                 self._detours.setdefault(origin, {})[host, port] = ("127.0.0.1", proxy)
 
     def url_from(self, origin: str, url: str) -> str:
