@@ -21,6 +21,7 @@ def provision(
     defects: Sequence[str] = (),
     network_defects: Sequence[str] = (),
     calibrate: bool = True,
+    dependencies: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> LocalDeployment:
     """Make the profile real; a context manager whose end tears everything down. Errors: see drivers.local.provision."""
@@ -35,5 +36,6 @@ def provision(
         defects=defects,
         network_defects=network_defects,
         calibrate=calibrate,
+        dependencies=dependencies,
         progress=progress,
     )

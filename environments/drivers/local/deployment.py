@@ -13,6 +13,7 @@ from typing import Any
 
 from environments.contract import Calibration, Capability, HttpSession, Mode, Node, SuiteError, Vendor
 from environments.contract.http import SocketSession
+from environments.drivers.local.dependencies import DependencyFaults
 from environments.drivers.local.hosts import SiteHost
 from environments.drivers.local.node import LocalNode
 from profiles import Profile
@@ -59,6 +60,7 @@ class LocalDeployment:
         self.vendor: Vendor
         self.clock = FileClock({name: workdir / name / "clock" for name in profile.nodes})
         self.calibration: Sequence[Calibration] = ()
+        self.dependencies = DependencyFaults()
         self.canaries: Mapping[str, Mapping[str, bool]] = {}
         self.ready_s: dict[str, float] = {}
         self.ready_limit_s = {name: node.limits.ready_s for name, node in profile.nodes.items()}
@@ -114,6 +116,7 @@ class LocalDeployment:
             self.links.heal()
         if Capability.EGRESS_LEDGER in self.capabilities:
             self.egress.mode(self.spec.egress.answer)
+        self.dependencies.heal()
         self.clock.release_all()
         for node in self.locals.values():
             node.restore()

@@ -27,6 +27,7 @@ class SiteHost(Protocol):
         *,
         uid: int | None = None,
         gid: int | None = None,
+        stdin: int | None = None,
     ) -> int: ...
     def poll(self, pid: int) -> int | None:
         """Exit status of a child (negative: the signal), None while it runs."""
@@ -59,8 +60,9 @@ class LoopbackSite:
         *,
         uid: int | None = None,
         gid: int | None = None,
+        stdin: int | None = None,
     ) -> int:
-        child = self._spawner.submit(self._popen, argv, env or {}, cwd, log_path, uid, gid).result()
+        child = self._spawner.submit(self._popen, argv, env or {}, cwd, log_path, uid, gid, stdin).result()
         self._children[child.pid] = child
         return child.pid
 
@@ -72,13 +74,14 @@ class LoopbackSite:
         log_path: Path | None,
         uid: int | None,
         gid: int | None,
+        stdin: int | None,
     ) -> subprocess.Popen[bytes]:
         with (log_path or Path(os.devnull)).open("ab") as log:
             return subprocess.Popen(
                 list(argv),
                 env={**env, "CONFORM_RUN_ID": self._run_id},
                 cwd=cwd,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -66,6 +66,7 @@ class LocalNode:
         self._expected_down: set[str] = set()
         self._told: set[int] = set()
         self._changed: set[str] = set()
+        self.instruments: set[int] = set()  # processes of the suite in the node's site: no part of the product
 
     # -- where it is
 
@@ -110,7 +111,9 @@ class LocalNode:
     def listeners(self) -> Sequence[Listener]:
         owners = {pid: service for service, pid in self._pids.items()}
         return [
-            Listener(kind, address, port, owners.get(pid or 0)) for kind, address, port, pid in self._host.listeners()
+            Listener(kind, address, port, owners.get(pid or 0))
+            for kind, address, port, pid in self._host.listeners()
+            if pid not in self.instruments
         ]
 
     def files(self) -> Sequence[Path]:

@@ -57,10 +57,12 @@ def provision(
     defects: Sequence[str] = (),
     network_defects: Sequence[str] = (),
     calibrate: bool = True,
+    dependencies: bool = False,
     progress: Progress = lambda _: None,
 ) -> LocalDeployment:
     """Sites, links, services; returns when every node is ready and links and ledger have proven themselves.
 
+    dependencies: nodes reach their databases through proxies, for `deployment.dependencies`.
     Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
     run_id = run_id or new_run_id()
     companyos_log.configure("WARNING")  # the install step runs in this process
@@ -72,6 +74,8 @@ def provision(
         vendor = VendorAuthority()
         deployment.vendor = vendor
         _nodes(deployment, vendor, defects)
+        if dependencies:
+            _interpose(deployment)
         _start(deployment, progress)
         _prove_network(deployment, calibrate, progress)
         _licences(deployment, vendor)
@@ -209,6 +213,12 @@ def _join(deployment: LocalDeployment) -> None:
             node.config["enrolment"] = seed_user(account)
         else:
             node.config["control_url"] = node.url("control")
+
+
+def _interpose(deployment: LocalDeployment) -> None:
+    namespaced = Capability.PACKET_LINKS in deployment.capabilities
+    for node in deployment.locals.values():
+        deployment.dependencies.interpose(node, deployment.hosts[node.site], deployment.seed, namespaced)
 
 
 def seed_user(user: User) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class StreamNetwork:
         self._detours: dict[str, dict[Address, Address]] = {}  # origin -> address of a service -> proxy
 
     def expose(self, site: str, service: str, host: str, port: int) -> None:
-        """A service of a site, by a name of its own: from now on the sites that have a link to it reach it by that link."""
+        """A service of a site, by a name of its own: sites that have a link to that site reach it by that link."""
         for (origin, target), _ in self.links.directions():
             if target == site:
                 proxy = self.links.open_way(origin, site, service, f"{host}:{port}")
