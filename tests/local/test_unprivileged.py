@@ -31,7 +31,9 @@ pytestmark = pytest.mark.timeout(2 * LIMIT_S)
 
 
 def ran(argv: list[str], **options: Any) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_S, check=False, **options)
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        argv, capture_output=True, text=True, timeout=LIMIT_S, check=False, **options
+    )
     if done.returncode == 77:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-3000:]}\n{done.stdout[-3000:]}"

@@ -127,5 +127,6 @@ def _rate(label: str, state: LinkState, sender: socket.socket, receiver: socket.
     took_s = max(1e-9, time.monotonic() - began_s)
     sending.join()
     measured_bps = (total - first) * 8 / took_s
-    tolerance = max(RATE_TOLERANCE, (RATE_FLOOR_S + state.jitter_s) / took_s) * rate_bps
+    asked_s = total * 8 / rate_bps  # not what it took: a train that was not slowed at all must not widen its own bound
+    tolerance = max(RATE_TOLERANCE, (RATE_FLOOR_S + state.jitter_s) / asked_s) * rate_bps
     return row(label, "rate_bps", rate_bps, measured_bps, tolerance, total, least=3)
