@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from environments.contract import LinkState, SuiteError, TransportError, Untestable
 from environments.contract.http import SocketSession
+from environments.network.client import RouterRefused, command
 from environments.network.toxics import calibration
 from environments.network.toxics.client import Toxiproxy
 from environments.network.toxics.kinds import attributes
@@ -289,3 +290,32 @@ def test_a_server_that_died_is_the_suites_error(network: StreamNetwork, echoing:
     assert not network.router_alive()
     with pytest.raises(SuiteError, match="the toxics server failed, so what ran on its links proves nothing"):
         network.links.cut(*PAIR)
+
+
+def test_other_shells_show_and_change_its_links_as_a_routers(network: StreamNetwork, tmp_path: Path) -> None:
+    assert [each["link"] for each in command(tmp_path, {"command": "show"})["links"]] == ["edge--core", "edge--core"]
+    command(tmp_path, {"command": "cut", "a": "edge", "b": "core", "both": False, "reason": "cut by hand"})
+    assert not network.links.get("edge", "core").up and network.links.get("core", "edge").up
+    command(tmp_path, {"command": "set", "a": "core", "b": "edge", "both": False, "state": {"delay_s": 0.2}})
+    assert network.links.get("core", "edge").delay_s == 0.2
+    assert set(command(tmp_path, {"command": "counters"})["counters"]) == {"edge>core", "core>edge"}
+    command(tmp_path, {"command": "heal"})
+    assert all(each["as_asked"] for each in command(tmp_path, {"command": "show"})["links"])
+    assert "cut by hand" in (tmp_path / "links.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"command": "capture"}, "'capture' needs packets; links are TCP streams here, with show, set"),
+        ({"command": "set", "a": "edge", "b": "core", "state": {"loss": 0.5}}, "cannot do loss=0.5"),
+        ({"command": "set", "a": "edge", "b": "core", "state": {"fog": 1}}, "unknown field 'fog'; known: up"),
+        ({"command": "cut", "a": "edge", "b": "moon"}, "no link edge--moon; links: edge--core"),
+    ],
+)
+def test_what_streams_cannot_do_is_refused_there_too(
+    network: StreamNetwork, tmp_path: Path, request_: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RouterRefused, match=says):
+        command(tmp_path, request_)
+    assert all(each["as_asked"] for each in command(tmp_path, {"command": "show"})["links"])

@@ -13,15 +13,16 @@ from __future__ import annotations
 import contextlib
 import math
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from environments.contract import Calibration, LinkState
-from environments.network.calibration import Z99, middle, row
 from environments.network.toxics.links import StreamLinks
 
+Z99 = 2.576
 PROBES, SMALL = 12, 16  # probes of so many bytes, one after another
 DELAY_TOLERANCE, DELAY_FLOOR_S = 0.05, 0.005  # two passes through a process in Python, on a machine that is busy
 RATE_TOLERANCE, RATE_FLOOR_S = 0.05, 0.02
@@ -83,13 +84,13 @@ def _measured(
         both = [(_one_way(sender, receiver), _one_way(bare.near, bare.far)) for _ in range(PROBES)]
         delays = [delay_s for delay_s, _ in both]
         asked_s, tolerance = _asked(state)
-        tolerance += 2 * middle([bare_s for _, bare_s in both])
-        ways.append((asked_s, tolerance, middle(delays)))
-        rows.append(row(label, "delay_s", asked_s, middle(delays), tolerance, len(delays), least=3))
+        tolerance += 2 * statistics.median([bare_s for _, bare_s in both])
+        ways.append((asked_s, tolerance, statistics.median(delays)))
+        rows.append(_row(label, "delay_s", asked_s, statistics.median(delays), tolerance, len(delays)))
         if state.rate_bps:
             rows.append(_rate(label, state, sender, receiver))
     asked_s, tolerance, measured_s = (sum(each) for each in zip(*ways, strict=True))
-    rows.append(row(name, "rtt_s", asked_s, measured_s, tolerance, PROBES, least=3))
+    rows.append(_row(name, "rtt_s", asked_s, measured_s, tolerance, PROBES))
     return rows
 
 
@@ -129,4 +130,8 @@ def _rate(label: str, state: LinkState, sender: socket.socket, receiver: socket.
     measured_bps = (total - first) * 8 / took_s
     asked_s = total * 8 / rate_bps  # not what it took: a train that was not slowed at all must not widen its own bound
     tolerance = max(RATE_TOLERANCE, (RATE_FLOOR_S + state.jitter_s) / asked_s) * rate_bps
-    return row(label, "rate_bps", rate_bps, measured_bps, tolerance, total, least=3)
+    return _row(label, "rate_bps", rate_bps, measured_bps, tolerance, total)
+
+
+def _row(link: str, measure: str, asked: float, measured: float, tolerance: float, samples: int) -> Calibration:
+    return Calibration(link, measure, asked, measured, tolerance, abs(measured - asked) <= tolerance, samples)

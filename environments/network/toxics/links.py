@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -38,7 +39,7 @@ def as_stream(state: LinkState) -> tuple[LinkState, list[str]]:
     plain = LinkState()
     others = [each.name for each in fields(state) if each.name not in _STREAMS_DO]
     differ = [name for name in others if getattr(state, name) != getattr(plain, name)]
-    lost = [f"{name}={getattr(state, name)}" for name in differ if name != "burst" or state.loss]
+    lost = [_said(name, getattr(state, name)) for name in differ if name != "burst" or state.loss]
     state = replace(state, **{name: getattr(plain, name) for name in others})
     rate_bps = state.rate_bps
     if rate_bps:
@@ -49,6 +50,10 @@ def as_stream(state: LinkState) -> tuple[LinkState, list[str]]:
         state = replace(state, queue_s=max(state.queue_s, _PACKET_BITS / rate_bps))
     delay_s, jitter_s = round(state.delay_s, 3), round(state.jitter_s, 3)
     return replace(state, delay_s=delay_s, jitter_s=jitter_s, rate_bps=rate_bps), lost
+
+
+def _said(name: str, value: object) -> str:
+    return f"{name}={value}" if isinstance(value, int | float | str) else name
 
 
 def toxics_of(state: LinkState) -> dict[str, Toxic]:
@@ -107,20 +112,20 @@ class StreamLinks:
         self._known(a, b)
         return self._states[a, b]
 
-    def set(self, a: str, b: str, state: LinkState, *, both: bool = True) -> None:
+    def set(self, a: str, b: str, state: LinkState, *, both: bool = True, reason: str = "set") -> None:
         """Untestable if the state has what only packets can do."""
         possible, lost = as_stream(state)
         if lost:
             untestable(f"packet-links: links are TCP streams here, which cannot do {', '.join(lost)}")
-        self._change(dict.fromkeys(self._chosen(a, b, both), possible), "set")
+        self._change(dict.fromkeys(self._chosen(a, b, both), possible), reason)
 
     def cut(self, a: str, b: str, *, both: bool = True) -> None:
         """Nothing passes from now on; what was on its way is lost."""
         self._change({pair: replace(self.get(*pair), up=False) for pair in self._chosen(a, b, both)}, "cut")
 
-    def heal(self, a: str | None = None, b: str | None = None) -> None:
-        chosen = list(self._states) if a is None or b is None else self._chosen(a, b, True)
-        self._change({pair: self._initial[pair] for pair in chosen}, "heal")
+    def heal(self, a: str | None = None, b: str | None = None, *, both: bool = True, reason: str = "heal") -> None:
+        chosen = list(self._states) if a is None or b is None else self._chosen(a, b, both)
+        self._change({pair: self._initial[pair] for pair in chosen}, reason)
 
     def counters(self, a: str, b: str) -> LinkCounters:
         """Bytes of the streams; `offered` and `delivered` count what was read and written at a time, no packets."""
@@ -182,6 +187,20 @@ class StreamLinks:
 
     def directions(self) -> list[tuple[Pair, LinkState]]:
         return list(self._states.items())
+
+    def shown(self) -> list[dict[str, Any]]:
+        """As the router shows its links."""
+        return [
+            {
+                "link": self._names[a, b],
+                "a": a,
+                "b": b,
+                "state": asdict(state),
+                "asked": asdict(state),
+                "as_asked": state == self._initial[a, b],
+            }
+            for (a, b), state in self._states.items()
+        ]
 
     def _known(self, a: str, b: str) -> None:
         if (a, b) not in self._states:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from environments.contract import Calibration, LinkState
 from environments.network.toxics import calibration
+from environments.network.toxics.control import StreamControl
 from environments.network.toxics.links import Pair, StreamLinks
 from environments.network.toxics.running import ToxicsServer
 
@@ -23,7 +24,12 @@ class StreamNetwork:
         """egress: what stands where the ledger would. Raises SuiteError if the toxics server does not start."""
         self.egress = egress  # there is none: nothing here sees what tries to leave
         self.server = ToxicsServer.builtin(run_id, seed, workdir / "toxics.log")
-        self.links = StreamLinks(self.server.client, links, workdir / "links.jsonl")
+        try:
+            self.links = StreamLinks(self.server.client, links, workdir / "links.jsonl")
+            self._control = StreamControl(workdir, run_id, seed, self.links)
+        except BaseException:
+            self.server.stop()
+            raise
         self._detours: dict[str, dict[Address, Address]] = {}  # origin -> address of a service -> proxy
 
     def expose(self, site: str, service: str, host: str, port: int) -> None:
@@ -46,10 +52,12 @@ class StreamNetwork:
     def router_alive(self) -> bool:
         return self.server.alive()
 
-    def calibrate(self) -> Sequence[Calibration]:
+    def calibrate(self, *, cache_folder: Path | None = None) -> Sequence[Calibration]:
+        """Measured afresh each time, a few seconds: what a process in Python can do differs with what else runs."""
         return calibration.calibrate(self.links)
 
     def stop(self) -> None:
+        self._control.stop()
         self.server.stop()
 
 
