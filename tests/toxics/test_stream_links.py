@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import socket
 import threading
 import time
@@ -285,11 +286,22 @@ def test_a_site_reaches_the_services_of_another_by_its_link_and_its_own_without(
 def test_a_server_that_died_is_the_suites_error(network: StreamNetwork, echoing: Any) -> None:
     host, _, port = echoing.address.partition(":")
     network.expose("core", "echo", host, int(port))
+    told: queue.Queue[str] = queue.Queue()
+    network.watch(told.put)
     network.server.process.kill()
-    network.server.process.wait()
+    assert "the toxics server ended (exit code -9)" in told.get(timeout=DEADLINE_S)
     assert not network.router_alive()
     with pytest.raises(SuiteError, match="the toxics server failed, so what ran on its links proves nothing"):
         network.links.cut(*PAIR)
+
+
+def test_a_server_that_is_stopped_is_not_lost(network: StreamNetwork) -> None:
+    told: queue.Queue[str] = queue.Queue()
+    network.watch(told.put)
+    network.stop()
+    network.stop()
+    assert not network.router_alive()
+    assert told.empty()
 
 
 def test_other_shells_show_and_change_its_links_as_a_routers(network: StreamNetwork, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -22,6 +23,7 @@ class StreamNetwork:
 
     def __init__(self, run_id: str, links: Mapping[Pair, LinkState], seed: int, workdir: Path, egress: Any) -> None:
         """egress: what stands where the ledger would. Raises SuiteError if the toxics server does not start."""
+        self._stopped = False
         self.egress = egress  # there is none: nothing here sees what tries to leave
         self.server = ToxicsServer.builtin(run_id, seed, workdir / "toxics.log")
         try:
@@ -52,11 +54,22 @@ class StreamNetwork:
     def router_alive(self) -> bool:
         return self.server.alive()
 
+    def watch(self, lost: Callable[[str], None]) -> None:
+        """Call `lost` from a thread, with the reason, if the server ends before `stop`."""
+
+        def wait() -> None:
+            code = self.server.process.wait()
+            if not self._stopped:
+                lost(f"the toxics server ended (exit code {code}): what ran on its links proves nothing")
+
+        threading.Thread(target=wait, daemon=True).start()
+
     def calibrate(self, *, cache_folder: Path | None = None) -> Sequence[Calibration]:
         """Measured afresh each time, a few seconds: what a process in Python can do differs with what else runs."""
         return calibration.calibrate(self.links)
 
     def stop(self) -> None:
+        self._stopped = True
         self._control.stop()
         self.server.stop()
 
