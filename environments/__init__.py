@@ -23,6 +23,7 @@ def provision(
     calibrate: bool = True,
     clocks: Literal["knob", "faketime"] = "knob",
     disks: bool = False,
+    dependencies: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> LocalDeployment:
     """Make the profile real; a context manager whose end tears everything down. Errors: see drivers.local.provision."""
@@ -39,5 +40,6 @@ def provision(
         calibrate=calibrate,
         clocks=clocks,
         disks=disks,
+        dependencies=dependencies,
         progress=progress,
     )

@@ -99,7 +99,8 @@ def _namespaces() -> Finding:
     try:
         return Finding("namespaces", True, probe(), required=False)
     except NamespacesUnavailable as refusal:
-        remedy = f"{refusal.remedy} Without it, links and egress are untestable; the rest runs."
+        without = "Without it, links are TCP streams (docs/toxics.md); loss and egress are untestable, the rest runs."
+        remedy = f"{refusal.remedy}. {without}"
         return Finding("namespaces", False, refusal.reason, remedy, required=False)
 
 

@@ -24,7 +24,10 @@ class Mode(StrEnum):
 class Capability(StrEnum):
     """What an environment can do; a check that needs one that is missing is `untestable`, naming it."""
 
-    PACKET_LINKS = "packet-links"  # links with delay, loss, rate, cuts
+    LINK_CUTS = (
+        "link-cuts"  # links that can be cut, delayed and slowed: packets, or TCP streams where those are refused
+    )
+    PACKET_LINKS = "packet-links"  # links that carry packets: loss, bursts, MTU, reordering; UDP and ICMP too
     EGRESS_LEDGER = "egress-ledger"  # sealed sites whose attempts to leave are recorded
     PROCESS_CONTROL = "process-control"  # kill, stop and start services
     CLOCK_CONTROL = "clock-control"  # set the clock that a node reads
@@ -259,6 +262,9 @@ class Links(Protocol):
         ...
 
     def counters(self, a: str, b: str) -> LinkCounters: ...
+    def lacking(self) -> Mapping[str, str]:
+        """Direction a>b -> what the profile asks of it and cannot be had here. Where links are packets: nothing."""
+        ...
 
 
 class Egress(Protocol):

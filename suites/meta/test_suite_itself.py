@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from environments.contract import Capability, Deployment, Evidence, requirement, untestable, vacuous
-from suites.exchange import conclude, healed_after
+from suites.exchange import conclude, healed_after, need
 from suites.meta import clock
 from suites.meta.coverage import (
     bound,
@@ -55,7 +55,7 @@ def test_every_judge_is_vacuous_on_nothing(deployment: Deployment, evidence: Evi
     conclude(evidence, problems, "vacuous", f"{len(found)} judges, all vacuous")
 
 
-@requirement("META-03", needs=(Capability.PACKET_LINKS,))
+@requirement("META-03", needs=(Capability.LINK_CUTS,))
 def test_links_are_what_was_asked(deployment: Deployment, evidence: Evidence) -> None:
     """Each direction of each link was measured before the checks, and is within tolerance of what the profile asks."""
     rows = list(deployment.calibration)
@@ -67,6 +67,9 @@ def test_links_are_what_was_asked(deployment: Deployment, evidence: Evidence) ->
         for name in deployment.links.names()
         if not any(name in s or s in name for s in seen)
     ]
+    if not problems and Capability.PACKET_LINKS not in deployment.capabilities and deployment.links.lacking():
+        evidence.add("lacking", dict(deployment.links.lacking()))
+        need(deployment, Capability.PACKET_LINKS)  # what was measured is as asked; the rest of it cannot be had
     conclude(
         evidence,
         problems,

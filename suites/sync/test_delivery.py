@@ -11,7 +11,7 @@ from suites.sync.workload import Edge
 
 # Backlogs here are some ten operations, less than a second of any link; the rest is for retries that back off.
 DRAIN_S = 20.0
-NEEDS = (Capability.PACKET_LINKS, Capability.PROCESS_CONTROL)
+NEEDS = (Capability.LINK_CUTS, Capability.PROCESS_CONTROL)
 
 
 def _under_faults(edge: Edge) -> None:

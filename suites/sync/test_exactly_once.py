@@ -15,7 +15,7 @@ from suites.sync.workload import Edge, effects_since, event_mark
 FULL = "id tenantId kind labels props createdAt updatedAt createdBy version"
 
 
-@requirement("SYN-03", needs=(Capability.PACKET_LINKS, Capability.PROCESS_CONTROL))
+@requirement("SYN-03", needs=(Capability.LINK_CUTS, Capability.PROCESS_CONTROL))
 def test_lost_acknowledgements_have_no_second_effect(deployment: Deployment, evidence: Evidence) -> None:
     """Acknowledgements are cut off while batches go up, and the edge or the parent is killed before they get
     through: each object is once at the parent, and its feed tells of each change once."""
@@ -52,7 +52,7 @@ def test_lost_acknowledgements_have_no_second_effect(deployment: Deployment, evi
     )
 
 
-@requirement("SYN-03", needs=(Capability.PACKET_LINKS,))
+@requirement("SYN-03", needs=(Capability.LINK_CUTS,))
 def test_a_batch_delivered_again_changes_nothing(deployment: Deployment, evidence: Evidence) -> None:
     """The suite, with the edge's own enrolment, delivers numbers a second time, after their objects moved on: known
     by number (acknowledged) or as a clone's (CONFLICT), nothing changes, and no event tells of them."""

@@ -15,7 +15,7 @@ HELD_S = 1.2  # long enough for a batch to be on its way, time out once and be t
 WRITES = 4
 
 
-@requirement("SYN-07", needs=(Capability.PACKET_LINKS, Capability.PROCESS_CONTROL))
+@requirement("SYN-07", needs=(Capability.LINK_CUTS, Capability.PROCESS_CONTROL))
 @pytest.mark.parametrize("partition", ["out", "in", "both", "half-open", "refused"])
 def test_upload_resumes_after_a_partition(deployment: Deployment, evidence: Evidence, partition: str) -> None:
     """Packets stop in one direction, in both, the parent forgets the connection while they stop (half-open), or it

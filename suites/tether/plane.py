@@ -83,7 +83,7 @@ class Plane:
 
     def good_link(self) -> None:
         """A perfect link, for checks that are not about links: some twenty updates wait for a poll each."""
-        if self.remote and Capability.PACKET_LINKS in self.deployment.capabilities:
+        if self.remote and Capability.LINK_CUTS in self.deployment.capabilities:
             self.deployment.links.set(self.node.site, self.control.site, LinkState())
 
     # taking it away

@@ -14,6 +14,7 @@ from typing import Any
 from environments.contract import Calibration, Capability, HttpSession, Mode, Node, SuiteError, Vendor
 from environments.contract.http import SocketSession
 from environments.drivers.local.clock import NoClock, SiteClock
+from environments.drivers.local.dependencies import DependencyFaults
 from environments.drivers.local.disks import NodeDisks, NoDisks
 from environments.drivers.local.hosts import SiteHost
 from environments.drivers.local.node import LocalNode
@@ -42,6 +43,7 @@ class LocalDeployment:
         self.clock: SiteClock | NoClock = NoClock("no clock was made")
         self.disks: NodeDisks | NoDisks = NoDisks("no disk was made")
         self.calibration: Sequence[Calibration] = ()
+        self.dependencies = DependencyFaults()
         self.canaries: Mapping[str, Mapping[str, bool]] = {}
         self.ready_s: dict[str, float] = {}
         self.ready_limit_s = {name: node.limits.ready_s for name, node in profile.nodes.items()}
@@ -89,13 +91,19 @@ class LocalDeployment:
             self._sessions[site] = SocketSession(self.hosts[site].socket)
         return self._sessions[site]
 
+    def url_from(self, site: str, url: str) -> str:
+        """A service's URL as another site writes it: behind the proxy of its link where links are streams."""
+        return url if Capability.PACKET_LINKS in self.capabilities else str(self.network.url_from(site, url))
+
     def heal(self) -> None:
         """Undo every fault and wait until all nodes are ready. SuiteError if that cannot be."""
-        if Capability.PACKET_LINKS in self.capabilities:
+        if Capability.LINK_CUTS in self.capabilities:
             if not self.network.router_alive():
                 raise SuiteError("the router of this deployment died")
             self.links.heal()
+        if Capability.EGRESS_LEDGER in self.capabilities:
             self.egress.mode(self.spec.egress.answer)
+        self.dependencies.heal()
         self.clock.release_all()
         self.disks.heal()
         for node in self.locals.values():

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ class SiteHost(Protocol):
         *,
         uid: int | None = None,
         gid: int | None = None,
+        stdin: int | None = None,
     ) -> int: ...
     def poll(self, pid: int) -> int | None:
         """Exit status of a child (negative: the signal), None while it runs."""
@@ -41,10 +42,12 @@ class SiteHost(Protocol):
 
 
 class LoopbackSite:
-    """A site without a namespace: processes of this host, on loopback, each with a port of its own."""
+    """A site without a namespace: processes of this host, on loopback, each with a port of its own.
 
-    def __init__(self, run_id: str) -> None:
-        self._run_id = run_id
+    connect: makes the sockets that other sites' services are reached with."""
+
+    def __init__(self, run_id: str, connect: Callable[[int, int], socket.socket] = socket.socket) -> None:
+        self._run_id, self._connect = run_id, connect
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         # the parent-death signal follows the thread that forked: one that lives as long as the site
         self._spawner = ThreadPoolExecutor(1)
@@ -58,8 +61,9 @@ class LoopbackSite:
         *,
         uid: int | None = None,
         gid: int | None = None,
+        stdin: int | None = None,
     ) -> int:
-        child = self._spawner.submit(self._popen, argv, env or {}, cwd, log_path, uid, gid).result()
+        child = self._spawner.submit(self._popen, argv, env or {}, cwd, log_path, uid, gid, stdin).result()
         self._children[child.pid] = child
         return child.pid
 
@@ -71,13 +75,14 @@ class LoopbackSite:
         log_path: Path | None,
         uid: int | None,
         gid: int | None,
+        stdin: int | None,
     ) -> subprocess.Popen[bytes]:
         with (log_path or Path(os.devnull)).open("ab") as log:
             return subprocess.Popen(
                 list(argv),
                 env={**env, "CONFORM_RUN_ID": self._run_id},
                 cwd=cwd,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -97,7 +102,7 @@ class LoopbackSite:
         return True
 
     def socket(self, family: int, kind: int) -> socket.socket:
-        return socket.socket(family, kind)
+        return self._connect(family, kind)
 
     def listeners(self) -> Sequence[tuple[str, str, int, int | None]]:
         found: list[tuple[str, str, int, int | None]] = []
@@ -177,11 +182,3 @@ def missing(what: str, remedy: str) -> Any:
             untestable(f"{what}. {remedy}")
 
     return Missing()
-
-
-class NoNetwork:
-    """In the place of a Network where namespaces are refused: using it is `untestable`, with the reason."""
-
-    def __init__(self, why: str) -> None:
-        self.links = missing("links need network namespaces", why)
-        self.egress = missing("the egress ledger needs network namespaces", why)

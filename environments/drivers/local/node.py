@@ -68,6 +68,7 @@ class LocalNode:
         self._changed: set[str] = set()
         self._paused: set[str] = set()
         self.preload: Callable[[str], Mapping[str, str]] = lambda service: {}  # environment of a clock (faketime.py)
+        self.instruments: set[int] = set()  # processes of the suite in the node's site: no part of the product
 
     # -- where it is
 
@@ -117,7 +118,9 @@ class LocalNode:
     def listeners(self) -> Sequence[Listener]:
         owners = {pid: service for service, pid in self._pids.items()}
         return [
-            Listener(kind, address, port, owners.get(pid or 0)) for kind, address, port, pid in self._host.listeners()
+            Listener(kind, address, port, owners.get(pid or 0))
+            for kind, address, port, pid in self._host.listeners()
+            if pid not in self.instruments
         ]
 
     def files(self) -> Sequence[Path]:

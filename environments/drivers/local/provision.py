@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -21,16 +21,17 @@ from environments.companyos import install as companyos_install
 from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import VendorAuthority, enrol
-from environments.contract import Capability, User
+from environments.contract import Capability, SuiteError, User
 from environments.drivers.local import faketime, postgres
 from environments.drivers.local.clock import NoClock, prove
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
-from environments.drivers.local.hosts import LoopbackSite, SiteHost, free_port
+from environments.drivers.local.hosts import free_port
 from environments.drivers.local.node import SERVICES, LocalNode, write_private
 from profiles import NodeSpec, Profile
 
 ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
+HTTP_SERVICES = {"data", "control", "edge"}
 PORTS = {"data": 4000, "control": 4100, "edge": 4000, "postgres": 5432}
 Progress = Callable[[str], None]
 
@@ -60,6 +61,7 @@ def provision(
     calibrate: bool = True,
     clocks: Literal["knob", "faketime"] = "knob",
     disks: bool = False,
+    dependencies: bool = False,
     progress: Progress = lambda _: None,
 ) -> LocalDeployment:
     """Sites, links, services; returns when every node is ready and links, ledger and clocks have been tried.
@@ -67,6 +69,7 @@ def provision(
     clocks: how the clock of a node is set, by the product's own knob or by libfaketime. disks: each node's data is on
     a disk of its own, which can be broken (root only).
 
+    dependencies: nodes reach their databases through proxies, for `deployment.dependencies`.
     Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
     run_id = run_id or new_run_id()
     companyos_log.configure("WARNING")  # the install step runs in this process
@@ -81,6 +84,8 @@ def provision(
         _nodes(deployment, vendor, defects)
         _disks(deployment, own_disks)
         deployment.clock = faketime.clock_of(deployment.locals, clocks)
+        if dependencies:
+            _interpose(deployment)
         _start(deployment, progress)
         _prove_network(deployment, calibrate, progress)
         _licences(deployment, vendor)
@@ -118,16 +123,13 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
             allow=profile.egress.allow,
         )
     except NamespacesUnavailable as refusal:
-        why = f"{refusal.reason}. {refusal.remedy}"
-        capabilities[Capability.PACKET_LINKS] = why
-        capabilities[Capability.EGRESS_LEDGER] = why
-        hosts: Mapping[str, SiteHost] = {name: LoopbackSite(run_id) for name in profile.sites}
-        from environments.drivers.local.hosts import NoNetwork
+        from environments.drivers.local.streams import stream_deployment
 
-        deployment = LocalDeployment(run_id, profile, seed, workdir, hosts, NoNetwork(why), capabilities)
-        for host in hosts.values():
-            deployment.on_close(host.close)  # type: ignore[attr-defined]
-        return deployment
+        if network_defects:
+            raise SuiteError(
+                f"{', '.join(network_defects)}: the network has its defects in a router: {refusal}"
+            ) from None
+        return stream_deployment(profile, run_id, seed, workdir, links, f"{refusal.reason}. {refusal.remedy}")
     deployment = LocalDeployment(
         run_id, profile, seed, workdir, {name: network.site(name) for name in profile.sites}, network, capabilities
     )
@@ -152,6 +154,9 @@ def _nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequen
         deployment.locals[name] = LocalNode(
             name, spec.site, config, users, home, deployment.hosts[spec.site], deployment.session, sealed
         )
+        if not namespaced:
+            for service in sorted(HTTP_SERVICES & ports.keys()):
+                deployment.network.expose(spec.site, f"{name}.{service}", listen, ports[service])
     _join(deployment)
 
 
@@ -200,20 +205,30 @@ def _join(deployment: LocalDeployment) -> None:
     """Who each node's control plane and parent are, and the account of an edge at its parent."""
     for name, spec in deployment.spec.nodes.items():
         node = deployment.locals[name]
+
+        def url(role: str, parent: str = spec.parent or "", site: str = spec.site) -> str:
+            return deployment.url_from(site, deployment.locals[parent].url(role))
+
         if spec.variant == "tethered" and spec.parent:
-            node.config["control_url"] = deployment.locals[spec.parent].url("control")
+            node.config["control_url"] = url("control")
         elif spec.variant == "edge" and spec.parent is None:
             continue  # nobody to sync to, and no control plane
         elif spec.variant == "edge" and spec.parent:
             parent = deployment.locals[spec.parent]
-            node.config["control_url"] = parent.url("control")
-            node.config["parent_url"] = parent.url("data")
-            node.config["parent_identity_url"] = parent.url("identity")
+            node.config["control_url"] = url("control")
+            node.config["parent_url"] = url("data")
+            node.config["parent_identity_url"] = url("identity")
             account = User(spec.tenants[0], f"node:{node.node_id}", secrets.token_urlsafe(18), ("node",))
             parent.users = (*parent.users, account)
             node.config["enrolment"] = seed_user(account)
         else:
             node.config["control_url"] = node.url("control")
+
+
+def _interpose(deployment: LocalDeployment) -> None:
+    namespaced = Capability.PACKET_LINKS in deployment.capabilities
+    for node in deployment.locals.values():
+        deployment.dependencies.interpose(node, deployment.hosts[node.site], deployment.seed, namespaced)
 
 
 def seed_user(user: User) -> dict[str, Any]:
@@ -307,12 +322,12 @@ def _await_postgres(node: LocalNode) -> None:
 
 
 def _prove_network(deployment: LocalDeployment, calibrate: bool, progress: Progress) -> None:
-    if Capability.PACKET_LINKS not in deployment.capabilities:
-        return
-    if calibrate and deployment.spec.links:
+    if calibrate and deployment.spec.links and Capability.LINK_CUTS in deployment.capabilities:
         deployment.calibration = deployment.network.calibrate(cache_folder=postgres.cache_dir() / "calibration")
         earlier = sum(row.cached_at is not None for row in deployment.calibration)
         progress(f"links calibrated{f' ({earlier} measures of earlier today)' if earlier else ''}")
+    if Capability.EGRESS_LEDGER not in deployment.capabilities:
+        return
     deployment.canaries = {site: deployment.egress.plant(site) for site in deployment.spec.sites}
     progress("egress canaries planted")
 
