@@ -173,7 +173,7 @@ def test_changes_are_in_the_timeline_with_their_reasons(links: StreamLinks, tmp_
 def test_what_only_packets_do_is_untestable_and_changes_nothing(links: StreamLinks) -> None:
     for state, named in (
         (LinkState(loss=0.1), "loss=0.1"),
-        (LinkState(delay_s=0.1, rate_bps=1200, queue_s=10), "rate_bps=1200"),
+        (LinkState(delay_s=0.1, rate_bps=1200, queue_s=60), "rate_bps=1200"),
     ):
         with pytest.raises(Untestable, match=rf"packet-links: links are TCP streams here, which cannot do {named}"):
             links.set(*PAIR, state)
@@ -196,8 +196,8 @@ def test_what_a_profile_asks_and_streams_cannot_do_is_told(toxiproxy: Toxiproxy,
         delay_s=st.floats(0, 600),
         jitter_s=st.floats(0, 600),
         loss=st.floats(0, 0.9),
-        rate_bps=st.none() | st.floats(1000, 1e10),
-        queue_s=st.floats(12, 3600),
+        rate_bps=st.none() | st.floats(10, 1e10),
+        queue_s=st.floats(1500, 3600),
     )
 )
 def test_any_state_becomes_one_that_toxics_can_do_and_says_what_is_lost(state: LinkState) -> None:
