@@ -23,7 +23,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.linkbench import LINK, cpu_s, drops, echo_s, flood, network, rows_of
-from benchmarks.peers import netem_rows, toxiproxy_rows
+from benchmarks.peers import netem_rows, stream_rows
 from conform.linktable import figure
 from environments.contract import Calibration, LinkState
 from environments.network.calibration import FULL
@@ -171,7 +171,7 @@ def document(with_presets: bool) -> Iterator[str]:
     measured = (row for measure in MEASURES for row in measure())
     yield from table(("measure", "asked", "measured", "target"), measured)
     yield "## Beside it, in the same run\n"
-    yield from table(("what", "asked", "measured", "remark"), chain(toxiproxy_rows(), netem_rows()))
+    yield from table(("what", "asked", "measured", "remark"), chain(stream_rows(), netem_rows()))
     if with_presets:
         yield "## Every preset\n"
         yield "Both directions and the round trip, by `conform link calibrate`; in brackets the 99 % interval.\n"
