@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from environments.contract.deployment import LinkState
 from environments.network import NamespacesUnavailable, Network, SitePlan, probe
 
 Links = Mapping[tuple[str, str], LinkState]
+RUN_ID = f"test-{os.getpid()}"  # tests run beside each other
 PLANS = (SitePlan("core", 0), SitePlan("edge-1", 1, sealed=True))
 
 
@@ -31,7 +33,7 @@ def start(namespaces: str, tmp_path: Path) -> Iterator[Callable[..., Network]]:
     def start_one(links: Links | None = None, plans: Sequence[SitePlan] = PLANS, **options: Any) -> Network:
         links = {("edge-1", "core"): LinkState()} if links is None else links
         workdir = tmp_path / str(len(started))
-        started.append(Network.start("test-run", plans, links, options.pop("seed", 42), workdir, **options))
+        started.append(Network.start(RUN_ID, plans, links, options.pop("seed", 42), workdir, **options))
         return started[-1]
 
     yield start_one

@@ -15,6 +15,7 @@ import pytest
 
 from environments.network import Network, SitePlan
 from environments.network.site import REPOSITORY, Site
+from tests.network.conftest import RUN_ID
 
 Start = Callable[..., Network]
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -119,9 +120,9 @@ def test_stop_ends_every_process_orphans_included(start: Start) -> None:
     orphan = f"import os, subprocess; subprocess.Popen({SLEEP!r}, start_new_session=True); os._exit(0)"
     assert site.wait(site.spawn([sys.executable, "-c", orphan])) == 0
     site.spawn(SLEEP)
-    assert len(labelled("test-run")) == 5  # two agents, a router, a service, an orphan
+    assert len(labelled(RUN_ID)) == 5  # two agents, a router, a service, an orphan
     network.stop()
-    assert labelled("test-run") == []
+    assert labelled(RUN_ID) == []
 
 
 SUITE = f"""
