@@ -14,6 +14,7 @@ import pytest
 
 import profiles
 from conform import catalogue
+from environments.schedules.model import Schedule, ScheduleError
 from profiles import LinkSpec, Profile, ProfileError
 from profiles.load import preset, presets
 
@@ -141,13 +142,16 @@ def load_profile(name: str, link: str | None = None) -> Profile:
     return profile.model_copy(update={"links": links})
 
 
-def check_schedule(path: Path, profile: Profile) -> None:
-    """Raises BadArguments, with file, line and key, for a schedule that the links of the profile cannot play."""
-    from environments.network import schedules
+def load_schedule(path: Path, profile: Profile) -> Schedule:
+    """The compiled schedule. Raises BadArguments, with file, line and key, for one that the profile cannot play."""
+    from environments.schedules.reader import read
+    from environments.schedules.targets import of_profile
 
     try:
-        schedules.load(path, ["--".join(link.between) for link in profile.links])
-    except (OSError, ValueError) as error:
+        return read(path, of_profile(profile))
+    except OSError as error:
+        raise BadArguments(f"--schedule: {path}: {error.strerror or error}") from None
+    except ScheduleError as error:
         raise BadArguments(f"--schedule: {error}") from None
 
 

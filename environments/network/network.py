@@ -24,7 +24,7 @@ from typing import Any, Self
 
 from environments.contract.deployment import Calibration, EgressAttempt, LinkCounters, LinkState
 from environments.contract.requirement import SuiteError
-from environments.network import addresses, calibration, schedules
+from environments.network import addresses, calibration
 from environments.network.client import RouterClient, RouterGone
 from environments.network.sentinel import CANARY
 from environments.network.site import NamespacesUnavailable, Site, SitePlan, end_process, start_process
@@ -234,10 +234,10 @@ class Network:
         finally:
             self.ask("reset")
 
-    def play(self, schedule: Path, presets: Mapping[str, Mapping[str, Any]] | None = None) -> int:
-        """Let the router play a schedule file from now on, in place of one that plays; number of events."""
-        events = schedules.load(schedule, self.links.names(), presets)
-        return int(self.ask("play", name=schedule.name, events=events)["events"])
+    def play(self, name: str, events: Sequence[Mapping[str, Any]]) -> float:
+        """Let the router play link changes (see control.py) from now on, in place of what plays; the monotonic time
+        that their `at_s` count from. ValueError: a link or state that is none."""
+        return float(self.ask("play", name=name, events=list(events))["from_s"])
 
     def playing(self) -> bool:
         """Whether events of the schedule are still to come."""

@@ -3,7 +3,11 @@ sit.)"""
 
 from __future__ import annotations
 
+import json
+import socket
+import struct
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -17,6 +21,8 @@ EDGE: dict[str, Any] = {"modes": ("D",), "roles": ("edge",)}
 PARENT: dict[str, Any] = {"modes": ("A", "Ca", "D"), "roles": ("data",)}
 TX: Any = SqlTx  # its methods are replaced here
 FLUSH_S = 1.5
+RESUMED_S = 1.0  # a reconnect so soon after a failure counts as the same session
+ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: closing forgets what was not yet delivered
 
 
 class LazyConnection:
@@ -196,3 +202,40 @@ def stops_after_an_error(services: Services) -> None:
         sync.state(services).stop.set()
 
     sync.failed = replaced
+
+
+@defect(kills=("SYN-01",), **EDGE)
+def resumes_past_what_was_in_flight(services: Services) -> None:
+    """Where the link comes back within the backoff, the reconnected session is taken for the old one, and what was in
+    flight when it broke for delivered. A longer outage starts afresh, so that one long cut never shows it."""
+    store: Any = services.store
+    send, outbox, connect = sync.send, store.outbox_after, outgoing.connect
+    flight: set[int] = set()
+    delivered: set[int] = set()
+    failed_s = [0.0]
+
+    def connected(host: str, port: int) -> Any:
+        connection = connect(host, port)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+        return connection
+
+    def replaced(services: Services, data: Any, identity: Any, body: bytes) -> int:
+        if flight and data.connection is None:
+            data.connection = outgoing.connect(data.host, data.port)
+            if time.monotonic() - failed_s[0] < RESUMED_S:
+                delivered.update(flight)
+                body = sync.encode(services, *sync.next_batch(services))
+            flight.clear()
+        try:
+            return send(services, data, identity, body)
+        except outgoing.LinkError:
+            flight.update(op["seq"] for op in json.loads(body)["ops"])
+            failed_s[0] = time.monotonic()
+            raise
+
+    def without(seq: int, limit: int = 100) -> list[dict[str, Any]]:
+        return [{**op, "tenant": ""} if op["seq"] in delivered else op for op in outbox(seq, limit)]
+
+    outgoing.connect, sync.send = connected, replaced
+    outgoing.allowance_s = lambda size: 1.0
+    store.outbox_after = without
