@@ -36,6 +36,9 @@ def header(
         "in_force": [identifier for identifier in entries if identifier in checked],
         "selected": selected,
         "defects_on": list(settings.defects),
+        "link": settings.link,
+        "profile_names": list(settings.profile_names),
+        "schedule": settings.schedule.name if settings.schedule else None,  # its events are in schedule.yaml
         "kill_matrix_digest": (published() or {}).get("digest", ""),
     }
 

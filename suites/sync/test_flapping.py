@@ -13,10 +13,10 @@ from suites.sync.workload import Edge
 
 STEADY_S = 8.0  # forty sync intervals; also how much of `conform run --schedule` this check sees
 FLAPS = 6
-# Shorter than any timeout a client of slow links can afford, and about as long as its backoff: the link is back while
-# the client is in the middle of giving up.
-DOWN_S = (0.6, 1.2)
-UP_S = (0.8, 1.6)
+# Shorter than any timeout that a client of slow links can afford, and about as long as its backoff: the link is back
+# while the client is in the middle of giving up. Up for long enough to be sure of itself again.
+DOWN_S = (0.9, 1.6)
+UP_S = (1.5, 2.2)
 DRAIN_S = 20.0
 
 
@@ -43,8 +43,8 @@ def test_nothing_is_lost_while_writes_go_on(deployment: Deployment, evidence: Ev
 
 def _flap(edge: Edge, draw: random.Random) -> None:
     edge.write_for(draw.uniform(*UP_S))
-    for _ in range(FLAPS):
-        edge.cut()
+    for flap in range(FLAPS):
+        edge.cut(("out", "both")[flap % 2])
         edge.write_for(draw.uniform(*DOWN_S))
         edge.heal()
         edge.write_for(draw.uniform(*UP_S))

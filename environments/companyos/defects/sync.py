@@ -21,7 +21,7 @@ EDGE: dict[str, Any] = {"modes": ("D",), "roles": ("edge",)}
 PARENT: dict[str, Any] = {"modes": ("A", "Ca", "D"), "roles": ("data",)}
 TX: Any = SqlTx  # its methods are replaced here
 FLUSH_S = 1.5
-RESUMED_S = 1.0  # a reconnect so soon after a failure counts as the same session
+RESUMED_S = 2.0  # a reconnect so soon after a failure counts as the same session
 ABORT = struct.pack("ii", 1, 0)  # SO_LINGER: closing forgets what was not yet delivered
 
 
