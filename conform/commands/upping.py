@@ -61,7 +61,7 @@ def up(
     asked = Asked([profile], defect=defect or [], seed=seed, link=link, run_id=run_id, keep=keep)
     settings = options.settle(asked, Path.cwd())
     if schedule is not None:
-        options.check_schedule(schedule, settings.profiles[0])
+        options.load_schedule(schedule, settings.profiles[0])
     kept = ""
     interrupts.first_only()
     with _journal(settings) as journal:
