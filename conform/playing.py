@@ -37,11 +37,11 @@ def start(holder: Holder, deployment: Any, schedule: Schedule) -> Player:
 
 
 def landed(rows: Iterable[Mapping[str, Any]], name: str, started_at_s: float) -> list[float]:
-    """How late each link change of a schedule was, seconds, one per event: `rows` are the router's timeline."""
+    """How late each link change of a schedule was, seconds, one per direction: `rows` are the router's timeline."""
     reason = re.compile(re.escape(name) + r" at ([0-9.e+-]+) s")
-    found: dict[tuple[str, str], float] = {}
+    found: dict[tuple[str, str], float] = {}  # one per change of a direction
     for row in rows:
         match = reason.fullmatch(str(row.get("reason", "")))
         if match and row["t_s"] >= started_at_s - 1:
-            found.setdefault((match[1], str(row.get("link"))), row["t_s"] - started_at_s - float(match[1]))
+            found.setdefault((match[1], str(row.get("direction"))), row["t_s"] - started_at_s - float(match[1]))
     return list(found.values())

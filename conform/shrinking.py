@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from conform.trials import Bench, NoTrial, Try
+from conform.trials import Bench, NothingFound, Try
 from environments.schedules.model import Schedule
 from environments.schedules.shrinker import Enough, shrink
 
@@ -61,8 +61,8 @@ def replay(bench: Bench, schedule: Schedule, times: int, tell: Told) -> list[Rep
 
 
 def shortest(bench: Bench, schedule: Schedule, times: int, most_runs: int, tell: Told) -> Result:
-    """The shortest schedule under which a check fails `times` of `times`. Raises NoTrial if none does under the whole
-    one, or if all fail without any."""
+    """The shortest schedule under which a check fails `times` of `times`. Raises NothingFound if
+    none does under the whole one, or if all fail without any."""
     first = _failing(bench, schedule, tell)
     reached = [event for event in schedule.events if event.at_s <= first.lasted_s]
     best = reason = None
@@ -79,7 +79,7 @@ def shortest(bench: Bench, schedule: Schedule, times: int, most_runs: int, tell:
         return True
 
     if not fails(schedule):
-        raise NoTrial(
+        raise NothingFound(
             f"{first.check} failed once and then passed under {schedule.name}: not every time. "
             f"Ask for fewer --times, or find a seed that fails each time"
         )
@@ -125,5 +125,5 @@ def _failing(bench: Bench, schedule: Schedule, tell: Told) -> Try:
             return under
         broken.append(check)
     if broken:
-        raise NoTrial(f"{', '.join(broken)} fails without any schedule too: the schedule is not what breaks it")
-    raise NoTrial(f"nothing fails under {schedule.name} ({schedule.size}): there is nothing to shrink")
+        raise NothingFound(f"{', '.join(broken)} fails without any schedule too: the schedule is not what breaks it")
+    raise NothingFound(f"nothing fails under {schedule.name} ({schedule.size}): there is nothing to shrink")

@@ -25,6 +25,10 @@ class NoTrial(Exception):
     """A check that says nothing about the product here; `str()` says why."""
 
 
+class NothingFound(Exception):
+    """The checks ran, and there is nothing for the caller in it; `str()` says what to do."""
+
+
 @dataclass(frozen=True)
 class Try:
     """How one check ended under one schedule."""
@@ -60,7 +64,8 @@ class Bench:
         self._done.clear()
         self.runs += 1
         item.user_properties.clear()
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=item)  # next is itself: the deployment stays
+        # What comes next is in the same module: the check is torn down, the deployment of the session stays.
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=item.parent)
         judged = item.stash[RUNNING].judged
         if judged is None:
             raise NoTrial(f"{check}: the check was interrupted")
@@ -73,27 +78,31 @@ class Bench:
 
 
 class _Loop:
-    def __init__(self, work: Callable[[Bench], Any]) -> None:
-        self._work = work
+    def __init__(self, work: Callable[[Bench], Any], part: str) -> None:
+        self._work, self._part = work, part
         self.result: Any = None
         self.error: BaseException | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         checking = cast(Checking, session.config.pluginmanager.get_plugin("conform-checking"))
+        chosen = [item for item in session.items if self._part in item.nodeid]
         try:
-            self.result = self._work(Bench(checking, session.items))
+            if not chosen:
+                names = ", ".join(item.nodeid for item in session.items) or "none here"
+                raise NoTrial(f"no check has {self._part!r} in its name; checks: {names}")
+            self.result = self._work(Bench(checking, chosen))
         except (Exception, KeyboardInterrupt) as error:
             self.error = error
         return True
 
 
-def bench(asked: Asked, work: Callable[[Bench], Any]) -> Any:
-    """What `work` returns. It is given the checks that were asked for, in one session that ends with it; what it raises
-    is raised here, after all is torn down."""
+def bench(asked: Asked, work: Callable[[Bench], Any], part: str = "") -> Any:
+    """What `work` returns. It is given the checks that were asked for, those with `part` in their node id, in one
+    session that ends with it; what it raises is raised here, after all is torn down."""
     from conform.commands.running import pytest_arguments
 
-    loop = _Loop(work)
+    loop = _Loop(work, part)
     code = pytest.main([*pytest_arguments(replace(asked, schedule=None), 0), "--no-report"], plugins=[loop])
     if loop.error is not None:
         raise loop.error

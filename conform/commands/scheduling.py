@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+import shlex
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,6 +60,7 @@ DefectOption = Annotated[
     list[str] | None,
     typer.Option("--defect", help="Switch on a known-bad behaviour; repeatable.", autocompletion=complete_defect),
 ]
+CheckOption = Annotated[str, typer.Option("--check", help="Only checks with this in their name.")]
 TimesOption = Annotated[int, typer.Option("--times", min=1, help="How often each try is made.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of the links and the workload.")]
 LinkOption = Annotated[str | None, typer.Option(help="Preset of links.yaml for every link.")]
@@ -145,6 +147,7 @@ def replay(
     file: FileArgument,
     profile: ProfileOption,
     only: OnlyOption,
+    check: CheckOption = "",
     times: TimesOption = 5,
     defect: DefectOption = None,
     seed: SeedOption = 0,
@@ -156,7 +159,7 @@ def replay(
 
     asked, settings, schedule = _asked(file, profile, only, defect, seed, link)
     tell = _quiet if as_json else _progress
-    found = _benched(asked, lambda bench: shrinking.replay(bench, schedule, times, tell))
+    found = _benched(asked, lambda bench: shrinking.replay(bench, schedule, times, tell), check)
     failed = any(each.failed for each in found)
     if as_json:
         checks = [{"check": each.check, "failed": each.failed, "of": len(each.tries)} for each in found]
@@ -174,6 +177,7 @@ def shrink(
     profile: ProfileOption,
     only: OnlyOption,
     to: Annotated[Path, typer.Option("-o", "--out", help="Where the shortest schedule goes.")],
+    check: CheckOption = "",
     times: TimesOption = 5,
     runs: Annotated[int, typer.Option("--runs", min=1, help="At most so many runs of the check.")] = 200,
     defect: DefectOption = None,
@@ -187,12 +191,13 @@ def shrink(
 
     asked, settings, schedule = _asked(file, profile, only, defect, seed, link)
     tell = _quiet if as_json else _progress
-    result = _benched(asked, lambda bench: shrinking.shortest(bench, schedule, times, runs, tell))
+    result = _benched(asked, lambda bench: shrinking.shortest(bench, schedule, times, runs, tell), check)
     _write(to, written(result.after))
     again = f"conform schedule replay {to} --profile {profile} --seed {seed} " + " ".join(
         [f"--only {each}" for each in only]
         + [f"--defect {each}" for each in defect or []]
         + ([f"--link {link}"] if link else [])
+        + [f"--check {shlex.quote(result.check.rpartition('::')[2])}"]
     )
     if as_json:
         print_json(
@@ -244,11 +249,13 @@ def _asked(
     return asked, settings, settings.schedule
 
 
-def _benched(asked: Asked, work: Any) -> Any:
-    from conform.trials import NoTrial, bench
+def _benched(asked: Asked, work: Any, part: str) -> Any:
+    from conform.trials import NothingFound, NoTrial, bench
 
     try:
-        return bench(asked, work)
+        return bench(asked, work, part)
+    except NothingFound as error:
+        raise typer.Exit(fail(str(error), 1)) from None
     except NoTrial as error:
         raise typer.Exit(fail(str(error), EXIT_SUITE_ERROR)) from None
 

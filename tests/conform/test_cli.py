@@ -81,7 +81,7 @@ def test_a_bad_schedule_is_refused_with_file_and_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, event: str, near: str
 ) -> None:
     path = tmp_path / "storm.yaml"
-    path.write_text(f"- {{at_s: 0, heal: true}}\n- {event}\n")
+    path.write_text(f"- {{at_s: 0, link: edge-1--saas, cut: true}}\n- {event}\n")
     code, _, error = conform(capsys, "up", "edge-dil", "--schedule", str(path))
     assert code == 254
     assert f"{path}:2" in error

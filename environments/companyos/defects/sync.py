@@ -3,7 +3,6 @@ sit.)"""
 
 from __future__ import annotations
 
-import json
 import socket
 import struct
 import threading
@@ -207,7 +206,7 @@ def stops_after_an_error(services: Services) -> None:
 @defect(kills=("SYN-01",), **EDGE)
 def resumes_past_what_was_in_flight(services: Services) -> None:
     """Where the link comes back within the backoff, the reconnected session is taken for the old one, and what was in
-    flight when it broke for delivered. A longer outage starts afresh, so that one long cut never shows it."""
+    its hands when it broke for delivered. A longer outage starts afresh, so that one long cut never shows it."""
     store: Any = services.store
     send, outbox, connect = sync.send, store.outbox_after, outgoing.connect
     flight: set[int] = set()
@@ -229,7 +228,7 @@ def resumes_past_what_was_in_flight(services: Services) -> None:
         try:
             return send(services, data, identity, body)
         except outgoing.LinkError:
-            flight.update(op["seq"] for op in json.loads(body)["ops"])
+            flight.update(op["seq"] for op in outbox(store.acked_seq(), sync.MAX_BATCH_OPS))
             failed_s[0] = time.monotonic()
             raise
 
