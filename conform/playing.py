@@ -31,8 +31,8 @@ def start(holder: Holder, deployment: Any, schedule: Schedule) -> Player:
     before_heal = getattr(deployment, "before_heal", None)
     if before_heal is not None:
         before_heal(player.stop)
+    holder.event(f"schedule {schedule.name} starts: {schedule.size}", schedule=schedule.name)
     player.start()
-    holder.event(f"schedule {schedule.name} starts: {schedule.size}", t_s=player.started_at_s, schedule=schedule.name)
     return player
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import shlex
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,8 +111,7 @@ def generate(
 
     Example: [bold]conform schedule generate flapping --seed 7 --for 2m --profile edge-dil -o flap.yaml[/bold]
     """
-    from environments.schedules import ScheduleError, written
-    from environments.schedules import Targets as Any_
+    from environments.schedules import ScheduleError, Targets, written
     from environments.schedules import generate as grow
     from environments.schedules.reader import compiled
     from environments.schedules.targets import of_profile
@@ -122,10 +122,10 @@ def generate(
             generator,
             seed=seed,
             duration_s=_seconds("--for", duration) if duration else None,
-            targets=targets or Any_(),
+            targets=targets or Targets(),
             parameters=dict(_parameter(each) for each in parameters or []),
         )
-        text = written(grown)
+        text = written(grown if to is None else replace(grown, name=to.name))
         schedule = compiled(
             text, to or Path(f"{generator}.yaml"), targets
         )  # refuses what the parameters made impossible

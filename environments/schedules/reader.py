@@ -191,7 +191,7 @@ class _File:
 
     def _kind(self, node: yaml.Node, values: Mapping[str, Any]) -> str:
         kinds = [kind for kind in ACTIONS if kind in values]
-        if not kinds and set(values) <= {"at_s", "heal"}:
+        if not kinds and "heal" in values:
             return "link"  # `heal` alone: every link
         if len(kinds) != 1:
             raise ScheduleError(self.at(node), "event", f"must name exactly one target: {', '.join(ACTIONS)}")
