@@ -7,7 +7,7 @@ events, and no report is built.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -103,7 +103,7 @@ def bench(asked: Asked, work: Callable[[Bench], Any], part: str = "") -> Any:
     from conform.commands.running import pytest_arguments
 
     loop = _Loop(work, part)
-    code = pytest.main([*pytest_arguments(replace(asked, schedule=None), 0), "--no-report"], plugins=[loop])
+    code = pytest.main([*pytest_arguments(asked, 0), "--no-report"], plugins=[loop])
     if loop.error is not None:
         raise loop.error
     if loop.result is None:
