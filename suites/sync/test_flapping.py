@@ -16,7 +16,7 @@ FLAPS = 6
 # Shorter than any timeout that a client of slow links can afford, and about as long as its backoff: the link is back
 # while the client is in the middle of giving up. Up for long enough to be sure of itself again.
 DOWN_S = (1.1, 1.8)
-UP_S = (1.5, 2.2)
+UP_S = (1.0, 1.6)
 DRAIN_S = 20.0
 
 
