@@ -13,6 +13,7 @@ from conform.commands.replaying import past
 from conform.header import header
 from conform.picturing import picture
 from conform.settings import settle
+from conform.watching import Egress
 from environments.schedules import Event, read
 from reports.build import build
 from reports.journal import JournalWriter, now
@@ -114,3 +115,24 @@ def test_the_report_of_a_deployment_that_was_watched_says_so(tmp_path: Path) -> 
     assert (report.outcome, report.exit_code) == (Outcome.OBSERVED, 0)
     page = (tmp_path / "report.html").read_text()
     assert "Watched, not judged" in page and "requirements verified here" not in page
+
+
+def test_attempts_to_leave_are_told_once_each() -> None:
+    rows: list[dict[str, object]] = []
+
+    def ask(command: str, since_s: float) -> dict[str, object]:
+        return {"rows": [row for row in rows if float(str(row["t_s"])) >= since_s]}
+
+    def attempt(t_s: float, port: int) -> dict[str, object]:
+        return {"t_s": t_s, "site": "edge-1", "protocol": "udp", "destination": "198.51.100.9", "port": port}
+
+    egress = Egress(ask)
+    assert (egress.look(), egress.picture()) == ([], [])
+    rows += [attempt(5.0, 123), attempt(5.0, 443)]
+    assert egress.look() == ["egress edge-1: udp 198.51.100.9:123", "egress edge-1: udp 198.51.100.9:443"]
+    rows.append(attempt(5.0, 53))  # at the time of the last one, and later
+    assert egress.look() == ["egress edge-1: udp 198.51.100.9:53"]
+    assert egress.look() == []
+    rows += [attempt(6.0 + n, 1000 + n) for n in range(9)]
+    assert egress.look()[0] == "egress: 4 more attempts"
+    assert egress.picture()[0] == "attempts to leave: edge-1 12"
