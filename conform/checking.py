@@ -206,6 +206,8 @@ class Checking:
             return playing.start(self._holders[running.profile], deployment, self.schedule), None
         except ScheduleError as refusal:
             return None, Judged(Verdict.UNTESTABLE, f"the schedule cannot be played here: {refusal}")
+        except (SuiteError, ValueError) as error:  # the router is gone, or refuses what was found sound
+            return None, Judged(Verdict.ERROR, f"the schedule did not start: {error}")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

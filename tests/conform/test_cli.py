@@ -139,7 +139,8 @@ def test_explain_tells_promise_clause_checks_and_defects(capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "list", "explain", "up", "link", "doctor", "clean", "kill-matrix", "report"]
+    "command",
+    ["run", "list", "explain", "up", "replay", "link", "schedule", "doctor", "clean", "kill-matrix", "report"],
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = conform(capsys, command, "--help")
