@@ -15,6 +15,7 @@ class Asked:
     seed: int | None = None
     conform_strict: bool = False
     link: str | None = None
+    schedule: str | Path | None = None
     driver: str = "local"
     run_dir: str | Path | None = None
     run_id: str | None = None
@@ -29,7 +30,7 @@ class Asked:
         for name in ("profile", "only", "suite", "defect"):
             for value in getattr(self, name):
                 arguments += [f"--{name}", value]
-        for name in ("seed", "link", "driver", "run_dir", "run_id"):
+        for name in ("seed", "link", "schedule", "driver", "run_dir", "run_id"):
             if getattr(self, name) is not None:
                 arguments += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
         for name in ("conform_strict", "keep"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from conform.holder import Holder
 from conform.judge import PASSED, Judged
 from conform.losing import Loss
 from conform.settings import Settings
-from environments.contract import Capability, Deployment, Evidence
+from environments.contract import Capability, Deployment, Evidence, SuiteError
+from environments.schedules.model import Schedule, ScheduleError
+from environments.schedules.player import Player
 from reports.journal import JournalWriter, now
 from reports.verdicts import Verdict
 
@@ -59,6 +61,8 @@ def bound_to(marker: pytest.Mark | None) -> Bound | None:
 class Checking:
     def __init__(self, settings: Settings, worker: str) -> None:
         self.settings, self.worker = settings, worker
+        self.schedule: Schedule | None = settings.schedule
+        self.judged: Callable[[Running], None] | None = None  # told of each verdict in place of the journal
         self._profiles = {profile.id: profile for profile in settings.profiles}
         self._entries = catalogue.catalogue()
         self._holders: dict[str, Holder] = {}
@@ -155,6 +159,7 @@ class Checking:
         error: BaseException | None = None
         judged = self._barred(running, deployment)
         result: object = None
+        player, judged = self._weather(running, deployment, judged)
         running.began_s = time.monotonic()
         # A wrapper must let the call happen; a barred check is replaced by nothing.
         if judged is not None:
@@ -164,9 +169,13 @@ class Checking:
                 result = yield
         except (Exception, pytest.fail.Exception, pytest.skip.Exception) as raised:
             error = raised
+        finally:  # an interrupt ends it too
+            problems = _calm(player)
         if judged is None:
             judged = PASSED if error is None else judge.of_exception(error)
         running.duration_s = time.monotonic() - running.began_s
+        if problems:
+            judged = Judged(Verdict.ERROR, f"the schedule was not played as asked: {'; '.join(problems)}")
         if deployment is not None:
             crashes, problem = self._holders[running.profile].after_check()
             judged = judge.with_heal_problem(judge.with_crashes(judged, crashes), problem)
@@ -192,6 +201,21 @@ class Checking:
             missing = judge.unproven(deployment)
         return missing
 
+    def _weather(
+        self, running: Running, deployment: Deployment | None, judged: Judged | None
+    ) -> tuple[Player | None, Judged | None]:
+        """The schedule plays from the start of the check, if there is one and the check can run at all."""
+        if self.schedule is None or deployment is None or judged is not None:
+            return None, judged
+        from conform import playing
+
+        try:
+            return playing.start(self._holders[running.profile], deployment, self.schedule), None
+        except ScheduleError as refusal:
+            return None, Judged(Verdict.UNTESTABLE, f"the schedule cannot be played here: {refusal}")
+        except (SuiteError, ValueError) as error:  # the router is gone, or refuses what was found sound
+            return None, Judged(Verdict.ERROR, f"the schedule did not start: {error}")
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
@@ -207,6 +231,9 @@ class Checking:
         return (yield)
 
     def _write(self, item: pytest.Item, running: Running) -> None:
+        if self.judged is not None:
+            self.judged(running)
+            return
         judged = running.judged or Judged(Verdict.ERROR, "the check was interrupted")
         evidence = running.evidence
         observed = evidence.observed or (judged.reason if judged.verdict is not Verdict.PASS else "")
@@ -259,6 +286,17 @@ def _tell(item: pytest.Item, running: Running) -> None:
         "duration_s": running.duration_s,
     }
     item.user_properties.append((VERDICT_PROPERTY, said))
+
+
+def _calm(player: Player | None) -> list[str]:
+    """Stop the schedule and undo it; what kept it from being played as it is written."""
+    if player is None:
+        return []
+    try:
+        player.stop()
+    except SuiteError as error:
+        return [*player.problems(), str(error)]
+    return player.problems()
 
 
 def _nothing(**_: object) -> None:

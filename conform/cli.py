@@ -11,7 +11,19 @@ from pathlib import Path
 
 import typer
 
-from conform.commands import egress, explain, host, killing, links, listing, reporting, running, upping
+from conform.commands import (
+    egress,
+    explain,
+    host,
+    killing,
+    links,
+    listing,
+    replaying,
+    reporting,
+    running,
+    scheduling,
+    upping,
+)
 from conform.console import EXIT_BAD_ARGUMENTS, EXIT_SUITE_ERROR, fail
 from conform.settings import BadArguments
 
@@ -33,8 +45,10 @@ app.command("run", epilog=EPILOG)(running.run)
 app.command("list")(listing.list_)
 app.command("explain")(explain.explain)
 app.command("up")(upping.up)
+app.command("replay")(replaying.replay)
 app.add_typer(links.app, name="link")
 app.command("egress")(egress.egress)
+app.add_typer(scheduling.app, name="schedule")
 app.command("doctor")(host.doctor)
 app.command("clean")(host.clean)
 app.command("kill-matrix")(killing.kill_matrix)

@@ -13,7 +13,7 @@ from conform import catalogue
 from conform.checking import PARTS
 from conform.header import header
 from conform.interrupts import forward
-from conform.settings import Settings
+from conform.settings import Settings, keep_schedule
 from reports.journal import JournalWriter, merge, now
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Controller:
         if self._writer is not None:
             return
         settings, entries = self.settings, catalogue.catalogue()
+        if settings.schedule is not None:
+            keep_schedule(settings.schedule, settings.run_dir)
         self._writer = JournalWriter(settings.run_dir / PARTS / "controller.jsonl")
         self._writer.write(
             "header",

@@ -17,7 +17,12 @@ from profiles import Profile
 
 
 def header(
-    settings: Settings, *, started_at: str, in_force: Iterable[str], selected: list[str] | None
+    settings: Settings,
+    *,
+    started_at: str,
+    in_force: Iterable[str],
+    selected: list[str] | None,
+    stood_up: bool = False,
 ) -> dict[str, Any]:
     """Fields of the header record. in_force: ids that have a check; selected: ids to be checked, None for all."""
     entries, checked = catalogue.catalogue(), set(in_force)
@@ -35,7 +40,11 @@ def header(
         "profiles": [_profile_entry(profile, entries) for profile in settings.profiles],
         "in_force": [identifier for identifier in entries if identifier in checked],
         "selected": selected,
+        "stood_up": stood_up,
         "defects_on": list(settings.defects),
+        "link": settings.link,
+        "profile_names": list(settings.profile_names),
+        "schedule": settings.schedule.name if settings.schedule else None,  # its events are in schedule.yaml
         "kill_matrix_digest": (published() or {}).get("digest", ""),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -70,6 +71,7 @@ class Holder:
                 network_defects=list(self._settings.network_defects),
                 calibrate=self._settings.calibrate,
                 progress=self._progress,
+                **self._faults(environments.provision),
             )
         except Exception as error:
             self._failure = f"{self.profile.id} did not get ready: {str(error).strip() or type(error).__name__}"
@@ -86,6 +88,14 @@ class Holder:
         self.event(why)
         if self.on_loss is not None:
             self.on_loss(why)
+
+    def _faults(self, provision: Callable[..., Any]) -> dict[str, Any]:
+        """What has to be prepared for the schedule's faults. A driver that knows no such option cannot break these,
+        and the schedule is refused by what its deployment lacks."""
+        kinds = self._settings.schedule.kinds() if self._settings.schedule else frozenset()
+        wanted = {"disks": "disk" in kinds, "dependencies": "dependency" in kinds}
+        known = inspect.signature(provision).parameters
+        return {option: True for option, needed in wanted.items() if needed and option in known}
 
     def _record_start(self) -> None:
         it, common = self._deployment, {"profile": self.profile.id, "deployment": self.label}
@@ -154,5 +164,6 @@ class Holder:
         except Exception as error:
             self.event(f"not torn down: {error}. `conform clean` removes what is left")
 
-    def event(self, what: str) -> None:
-        self._recorder.write("event", profile=self.profile.id, deployment=self.label, t_s=time.time(), what=what)
+    def event(self, what: str, **more: Any) -> None:
+        fields = {"profile": self.profile.id, "deployment": self.label, "t_s": time.time(), "what": what, **more}
+        self._recorder.write("event", **fields)

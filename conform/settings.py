@@ -14,10 +14,12 @@ import pytest
 
 import profiles
 from conform import catalogue
+from environments.schedules.model import Schedule, ScheduleError
 from profiles import LinkSpec, Profile, ProfileError
 from profiles.load import preset, presets
 
 DRIVERS = ("local",)
+SCHEDULE = "schedule.yaml"  # in the folder of a run: the compiled schedule
 
 
 class BadArguments(Exception):
@@ -42,6 +44,7 @@ class Settings:
     report: bool
     calibrate: bool
     until_red: bool
+    schedule: Schedule | None = None  # played from the start of each check
 
     @property
     def defects(self) -> tuple[str, ...]:
@@ -59,6 +62,8 @@ class Settings:
             parts += ["--driver", self.driver]
         if self.link:
             parts += ["--link", self.link]
+        if self.schedule is not None:
+            parts += ["--schedule", str(self.run_dir / SCHEDULE)]  # as it was played; the file it came from may change
         for name in self.defects:
             parts += ["--defect", name]
         return shlex.join(parts)
@@ -80,6 +85,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--conform-strict", action="store_true", help="hold the run to all that applies, verified here or not")
     add("--run-dir", default=None, metavar="DIR", help="where journal and report go (default: runs/<run id>)")
     add("--link", default=None, metavar="PRESET", help="a preset of links.yaml for every link of the profiles")
+    add("--schedule", default=None, metavar="FILE", help="play this schedule from the start of each check; one profile")
     add("--keep", action="store_true", help="keep the deployment's files after the run")
     add("--no-report", action="store_true", help="write the journal only")
     add("--uncalibrated", action="store_true", help="kill matrix only: do not measure the links first")
@@ -102,6 +108,8 @@ def settle(option: Any, here: Path) -> Settings:
     refuse(catalogue.unknown("suite", option.suite, catalogue.suites(entries.values())))
     refuse(catalogue.unknown("driver", [option.driver], DRIVERS))
     service, network = split_defects(option.defect)
+    if option.schedule is not None and len(loaded) != 1:
+        raise BadArguments(f"--schedule: is for one profile, not {len(loaded)}. Name it with --profile.")
     return Settings(
         run_id=option.run_id,
         run_dir=Path(option.run_dir),
@@ -119,6 +127,7 @@ def settle(option: Any, here: Path) -> Settings:
         report=not option.no_report,
         calibrate=not option.uncalibrated,
         until_red=option.until_red,
+        schedule=None if option.schedule is None else load_schedule(Path(here, option.schedule), loaded[0]),
     )
 
 
@@ -141,14 +150,25 @@ def load_profile(name: str, link: str | None = None) -> Profile:
     return profile.model_copy(update={"links": links})
 
 
-def check_schedule(path: Path, profile: Profile) -> None:
-    """Raises BadArguments, with file, line and key, for a schedule that the links of the profile cannot play."""
-    from environments.network import schedules
+def load_schedule(path: Path, profile: Profile) -> Schedule:
+    """The compiled schedule. Raises BadArguments, with file, line and key, for one that the profile cannot play."""
+    from environments.schedules.reader import read
+    from environments.schedules.targets import of_profile
 
     try:
-        schedules.load(path, ["--".join(link.between) for link in profile.links])
-    except (OSError, ValueError) as error:
+        return read(path, of_profile(profile))
+    except OSError as error:
+        raise BadArguments(f"--schedule: {path}: {error.strerror or error}") from None
+    except ScheduleError as error:
         raise BadArguments(f"--schedule: {error}") from None
+
+
+def keep_schedule(schedule: Schedule, run_dir: Path) -> None:
+    """The flat list beside the evidence: it replays exactly."""
+    from environments.schedules.reader import written
+
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / SCHEDULE).write_text(written(schedule), encoding="utf-8")
 
 
 def split_defects(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

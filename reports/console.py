@@ -24,6 +24,7 @@ _OUTCOME_STYLE = {
     Outcome.NON_CONFORMANT: "bold red",
     Outcome.NOT_FULLY_VERIFIED: "bold yellow",
     Outcome.SUITE_ERROR: "bold magenta",
+    Outcome.OBSERVED: "bold cyan",
 }
 
 

@@ -23,6 +23,7 @@ _HEADLINE = {
     Outcome.NON_CONFORMANT: "Non-conformant",
     Outcome.NOT_FULLY_VERIFIED: "Not fully verified",
     Outcome.SUITE_ERROR: "Suite error",
+    Outcome.OBSERVED: "Watched, not judged",
 }
 
 

@@ -54,6 +54,8 @@ class Run(Strict):
     host: dict[str, Any]
     strict: bool
     defects_on: list[str]
+    stood_up: bool = Field(default=False, description="to be watched: nothing was to be checked")
+    schedule: str | None = Field(default=None, description="name of the schedule that was played, if any")
     journal_digest: str = Field(description="SHA-256 over the journal's lines before its footer")
 
 

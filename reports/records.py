@@ -72,6 +72,10 @@ class Header(Line):
     profiles: list[ProfileEntry]
     in_force: list[str] = Field(default=[], description="ids that have a check")
     selected: list[str] | None = Field(default=None, description="ids this run was asked to check; null: all in force")
+    stood_up: bool = Field(default=False, description="by `conform up` or `conform replay`: nothing was to be checked")
+    link: str | None = Field(default=None, description="preset that every link was set to")
+    profile_names: list[str] = Field(default=[], description="profiles as they were given: ids or files")
+    schedule: str | None = Field(default=None, description="name of the schedule; its events are in schedule.yaml")
     defects_on: list[str] = Field(default=[], description="defects switched on by hand for this run")
 
 

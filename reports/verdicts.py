@@ -90,6 +90,7 @@ class Outcome(StrEnum):
     NON_CONFORMANT = "non-conformant"
     NOT_FULLY_VERIFIED = "not-fully-verified"
     SUITE_ERROR = "suite-error"
+    OBSERVED = "observed"  # a deployment was stood up to be watched; nothing was asked of it
 
 
 class ExitCode(IntEnum):
@@ -104,6 +105,7 @@ _EXIT = {
     Outcome.NON_CONFORMANT: ExitCode.NON_CONFORMANT,
     Outcome.NOT_FULLY_VERIFIED: ExitCode.NOT_FULLY_VERIFIED,
     Outcome.SUITE_ERROR: ExitCode.SUITE_ERROR,
+    Outcome.OBSERVED: ExitCode.CONFORMANT,
 }
 
 
@@ -135,6 +137,8 @@ def _judge(report: Report, strict: bool) -> tuple[Outcome, str]:
             f"{_requirements(vacuous)} observed nothing, which proves nothing: {_some(vacuous)}",
         )
     reach = report.reach
+    if report.run.stood_up:
+        return Outcome.OBSERVED, "a deployment was stood up and watched; no requirement was put to the test"
     if report.partial:
         return Outcome.NOT_FULLY_VERIFIED, "the run was cut short; its journal is marked partial"
     if reach.verified == 0:

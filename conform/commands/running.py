@@ -48,6 +48,9 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of everything random. Default: a fresh one, recorded.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Held to all that applies, verifiable here or not.")] = False,
     link: Annotated[str | None, typer.Option(help="Preset of links.yaml for every link of the profiles.")] = None,
+    schedule: Annotated[
+        Path | None, typer.Option(help="Play this schedule from the start of each check; see docs/schedules.md.")
+    ] = None,
     driver: Annotated[str, typer.Option(help="How a profile becomes real.")] = "local",
     workers: Annotated[
         str | None, typer.Option("-n", help="Parallel workers: a number or auto. Default: as fits the run.")
@@ -75,6 +78,7 @@ def run(
         seed=seed,
         conform_strict=strict,
         link=link,
+        schedule=schedule.absolute() if schedule is not None else None,
         driver=driver,
         run_dir=folder,
         run_id=run_id,
@@ -112,12 +116,21 @@ def _pytest(asked: Asked, workers: int, quiet: bool) -> tuple[int, Any]:
     """Run pytest on the suites in this process; (its exit code, the controller plugin or None)."""
     import pytest
 
-    from conform.catalogue import SUITES
     from conform.progress import Progress
+
+    progress = Progress(err if quiet else out)
+    arguments = pytest_arguments(asked, workers)
+    with progress:
+        code = int(pytest.main(arguments, plugins=[progress]))
+    return code, progress.controller
+
+
+def pytest_arguments(asked: Asked, workers: int) -> list[str]:
+    """For pytest.main in this process, which is readied for it: other plugins off, workers able to import."""
+    from conform.catalogue import SUITES
 
     root = SUITES.parent
     ini = root / "pyproject.toml"
-    progress = Progress(err if quiet else out)
     arguments = [str(SUITES), "--rootdir", str(root), "-c", str(ini) if ini.is_file() else os.devnull]
     arguments += ["-o", "addopts=", "-p", "conform.plugin", "-p", "no:terminal", "-p", "no:cacheprovider"]
     arguments += ["-p", "pytest_timeout", "-p", "xdist.plugin"]
@@ -127,9 +140,7 @@ def _pytest(asked: Asked, workers: int, quiet: bool) -> tuple[int, Any]:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # other plugins of the host cost time and can change verdicts
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *filter(None, [before])])  # for the workers
-    with progress:
-        code = int(pytest.main(arguments, plugins=[progress]))
-    return code, progress.controller
+    return arguments
 
 
 def _finish(code: int, controller: Any, folder: Path, junit: Path | None, as_json: bool, everything: bool) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,18 +14,12 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from conform import catalogue, interrupts
 from conform.asked import Asked
-from conform.console import EXIT_SUITE_ERROR, complete_defect, complete_profile, fail, out, print_json, say, shown_path
-from conform.controlling import JOURNAL
+from conform.console import complete_defect, complete_profile, out, print_json, say
 from conform.found import BY_HAND
-from conform.header import header
-from conform.holder import Holder, NotProvisioned
-from conform.settings import Settings
+from conform.holder import Holder
+from conform.standing import Standing, stand
 from conform.watching import Changes
-from environments.contract import Capability, Deployment
-from reports.build import build
-from reports.journal import JournalWriter, now
 
 REFRESH_S = 0.5
 LAST_EVENTS = 10  # lines below the live table; all of them are in the report
@@ -37,73 +29,54 @@ def up(
     profile: Annotated[str, typer.Argument(help="Profile id or YAML file.", autocompletion=complete_profile)],
     link: Annotated[str | None, typer.Option(help="Preset of links.yaml for every link.")] = None,
     schedule: Annotated[
-        Path | None, typer.Option(help="YAML file of link changes, played once all is ready; see docs/profiles.md.")
+        Path | None, typer.Option(help="Schedule file, played once all is ready; see docs/schedules.md.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the links' losses and jitter.")] = 0,
     defect: Annotated[
         list[str] | None,
         typer.Option("--defect", help="Switch on a known-bad behaviour; repeatable.", autocompletion=complete_defect),
     ] = None,
+    capture: Annotated[bool, typer.Option("--capture", help="Keep a pcap of every site in the run's folder.")] = False,
     seconds: Annotated[float | None, typer.Option("--for", help="Tear down after so many seconds.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep its files (logs, databases) afterwards.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print URLs and credentials as JSON once, then keep running.")
     ] = False,
 ) -> None:
-    """Stand a profile up and keep it running until Ctrl-C, with a live table of its links and the sync backlog.
+    """Stand a profile up and keep it running until Ctrl-C, with a live view: links, sync backlog, egress, events.
 
     Links are changed from another shell: [bold]conform link cut edge-1--saas[/bold]. What happened, and when, is kept
-    in runs/<run id>/ as journal and report.
+    in runs/<run id>/ as journal and report, and done again by [bold]conform replay <run id>[/bold].
     """
     from conform import settings as options
 
     run_id = BY_HAND + options.new_run_id()
     asked = Asked([profile], defect=defect or [], seed=seed, link=link, run_id=run_id, keep=keep)
+    asked.schedule = schedule
     settings = options.settle(asked, Path.cwd())
-    if schedule is not None:
-        options.check_schedule(schedule, settings.profiles[0])
-    kept = ""
-    interrupts.first_only()
-    with _journal(settings) as journal:
-        holder = Holder(settings.profiles[0], settings, journal, "up", _quiet if as_json else _progress)
-        try:
-            document = holder.get().describe()  # type: ignore[attr-defined]
-            kept = f"; files kept in {document['workdir']}" if keep else ""
-            if as_json:
-                print_json(document)
-            else:
-                _show(document)
-            if schedule is not None:
-                _play(holder.get(), schedule)
-            _watch(holder, seconds, quiet=as_json)
-        except NotProvisioned as refusal:
-            raise typer.Exit(fail(str(refusal), EXIT_SUITE_ERROR)) from None
-        except KeyboardInterrupt:
-            pass
-        finally:
-            interrupts.ignore()
-            holder.close()
-    build(settings.run_dir / JOURNAL, settings.run_dir)
-    if not as_json:
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            say(f"{settings.profiles[0].id} torn down{kept}")
-            say(f"what happened: {shown_path(settings.run_dir / 'report.html')}")
 
+    def use(standing: Standing) -> None:
+        document = standing.deployment.describe()
+        if as_json:
+            print_json(document)
+        else:
+            _show(document)
+        problem = standing.capture() if capture else ""
+        if problem:
+            say(problem, "yellow")
+        standing.play()
+        watch(standing.holder, seconds, quiet=as_json)
 
-@contextmanager
-def _journal(settings: Settings) -> Iterator[JournalWriter]:
-    """A journal in which no requirement is asked for: the deployment, what happened in it, its link timeline."""
-    in_force = (check.requirement for check in catalogue.checks())
-    with JournalWriter(settings.run_dir / JOURNAL) as writer:
-        writer.write("header", **header(settings, started_at=now(), in_force=in_force, selected=[]))
-        yield writer
+    code = stand(settings, use, _quiet if as_json else progress, quiet=as_json)
+    if code:
+        raise typer.Exit(code)
 
 
 def _quiet(what: str) -> None:
     """With --json only the document is printed."""
 
 
-def _progress(what: str) -> None:
+def progress(what: str) -> None:
     say(f"  {what}", "dim")
 
 
@@ -129,13 +102,7 @@ def _show(document: dict[str, Any]) -> None:
         say(f"the addresses are inside the sites; a shell in {site}: {enter} -t {pid}", "dim")
 
 
-def _play(deployment: Deployment, schedule: Path) -> None:
-    if Capability.PACKET_LINKS not in deployment.capabilities:
-        raise NotProvisioned(f"--schedule: there are no links here: {deployment.missing[Capability.PACKET_LINKS]}")
-    deployment.network.play(schedule)  # type: ignore[attr-defined]
-
-
-def _watch(holder: Holder, seconds: float | None, quiet: bool) -> None:
+def watch(holder: Holder, seconds: float | None, quiet: bool) -> None:
     """A live table, and below it what happened last; on a pipe a line whenever something changed."""
     changes = Changes(holder)
     until = math.inf if seconds is None else time.monotonic() + seconds

@@ -208,10 +208,18 @@ def changed(state: LinkState, changes: Mapping[str, Any]) -> LinkState:
     return replace(state, **changes)
 
 
-def problem_with(changes: Mapping[str, Any], state: LinkState | None = None) -> tuple[str, str] | None:
-    """(field, message) of what is wrong with changes of a state (default: a link without limits); None if nothing."""
+def problem_with(changes: Mapping[str, Any], state: Mapping[str, Any] | None = None) -> tuple[str, str] | None:
+    """(field, message) of what is wrong with changes of a state; None if nothing is.
+
+    state: its fields. Without one, each field is looked at by itself: how they go together depends on the others.
+    """
     try:
-        changed(state or LinkState(), changes)
+        for name, value in changes.items():
+            if name not in _DEFAULTS:
+                raise StateError(name, f"unknown field {name!r}; known: {', '.join(_DEFAULTS)}")
+            _check(name, value)
+        if state is not None:
+            LinkState(**{**state, **changes})
     except StateError as error:
         return error.field, str(error)
     return None

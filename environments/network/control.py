@@ -266,7 +266,7 @@ class Control:
                 changed(direction.state, event.get("state") or {})
         self._events, self._play_name = events, str(request.get("name", "schedule"))
         self._play_from = time.monotonic()
-        return {"events": len(events)}
+        return {"events": len(events), "from_s": self._play_from}
 
     def _stop_play(self, request: Document) -> Document:
         left, self._events = len(self._events), []
@@ -276,7 +276,7 @@ class Control:
         """Carry out what is due by now; when the next event is, infinity if there is none."""
         while self._events and self._play_from + self._events[0]["at_s"] <= now:
             event = self._events.pop(0)
-            event["reason"] = f"{self._play_name} at {event['at_s']:g} s"
+            event["reason"] = f"{self._play_name} at {event['at_s']:.10g} s"
             action = self._cut if event.get("cut") else self._heal if event.get("heal") else self._set
             action(event)
         return float(self._play_from + self._events[0]["at_s"]) if self._events else float("inf")

@@ -25,7 +25,7 @@ from typing import Any, Self
 from environments.contract.deployment import Calibration, LinkCounters
 from environments.contract.requirement import SuiteError
 from environments.link import LinkState, traces
-from environments.network import addresses, calibration, schedules
+from environments.network import addresses, calibration
 from environments.network.capture import LIMIT_BYTES
 from environments.network.client import RouterClient, RouterGone
 from environments.network.egress import NetworkEgress
@@ -65,6 +65,10 @@ class NetworkLinks:
 
     def heal(self, a: str | None = None, b: str | None = None) -> None:
         self._network.ask("heal", a=a, b=b)
+
+    def lacking(self) -> Mapping[str, str]:
+        """Packets can do all that a profile asks."""
+        return {}
 
     def counters(self, a: str, b: str) -> LinkCounters:
         [counters] = self._network.ask("counters", a=a, b=b)["counters"].values()
@@ -204,10 +208,10 @@ class Network:
         """Measure every link (about 1 s), then start counters and random sequences afresh. See calibration."""
         return calibration.calibrate(self.sites, self.ask, effort, None if self._defects else cache_folder)
 
-    def play(self, schedule: Path, presets: Mapping[str, Mapping[str, Any]] | None = None) -> int:
-        """Let the router play a schedule file from now on, in place of one that plays; number of events."""
-        events = schedules.load(schedule, self.links.names(), presets)
-        return int(self.ask("play", name=schedule.name, events=events)["events"])
+    def play(self, name: str, events: Sequence[Mapping[str, Any]]) -> float:
+        """Let the router play link changes (see control.py) from now on, in place of what plays; the monotonic time
+        that their `at_s` count from. ValueError: a link or state that is none."""
+        return float(self.ask("play", name=name, events=list(events))["from_s"])
 
     def playing(self) -> bool:
         """Whether events of the schedule are still to come."""

@@ -37,7 +37,7 @@ def test_no_acknowledged_write_is_lost(deployment: Deployment, evidence: Evidenc
     with healed_after(deployment):
         edge = Edge(deployment, "syn01")
         _under_faults(edge)
-        took_s = edge.wait_drained(DRAIN_S)
+        took_s = edge.wait_settled(DRAIN_S)
         below, above = edge.at_edge(), edge.at_parent()
     evidence.add("history", edge.history.summary())
     evidence.add("drained after", round(took_s, 3))

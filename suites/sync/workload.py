@@ -17,6 +17,7 @@ from suites.waiting import wait_until
 
 PAGE = 500
 WRITE_TIMEOUT_S = 2.0
+PER_S = 20  # writes a second of a steady workload
 TRIED_S = 1.5  # a batch is on its way, times out and is tried again
 
 
@@ -131,6 +132,13 @@ class Edge:
             else:
                 self.delete(self.rng.choice(keys))
 
+    def write_for(self, duration_s: float) -> None:
+        """Create all the time, PER_S times a second: what a cut catches in flight is then the seed's choice."""
+        until_s = time.monotonic() + duration_s
+        while (now_s := time.monotonic()) < until_s:
+            self.create()
+            wait_until(lambda due=now_s + 1 / PER_S: time.monotonic() >= due, 1 / PER_S)  # type: ignore[misc]
+
     def _write(self, kind: Kind, key: str, value: int, query: str, id_: str | None = None, note: str = "") -> Op:
         outcome: Outcome = "unknown"
         at_s = time.monotonic() - self.started
@@ -171,6 +179,13 @@ class Edge:
     def wait_drained(self, limit_s: float) -> float:
         """Until the parent holds what the edge holds; seconds it took. No longer than the limit: the judges say why."""
         return wait_until(lambda: self.at_edge().digest == self.at_parent().digest, limit_s)
+
+    def wait_settled(self, limit_s: float) -> float:
+        """Until both ends hold the same or, by the edge's own word, nothing waits any more: what is not at the parent
+        then will not come. Seconds it took."""
+        return wait_until(
+            lambda: self.status()["backlog"] == 0 or self.at_edge().digest == self.at_parent().digest, limit_s
+        )
 
     def wait_more(self, count: int, limit_s: float) -> bool:
         """Until the parent holds more than `count` entities; whether it does."""

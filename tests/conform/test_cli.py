@@ -99,7 +99,7 @@ def test_a_bad_schedule_is_refused_with_file_and_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, event: str, near: str
 ) -> None:
     path = tmp_path / "storm.yaml"
-    path.write_text(f"- {{at_s: 0, heal: true}}\n- {event}\n")
+    path.write_text(f"- {{at_s: 0, link: edge-1--saas, cut: true}}\n- {event}\n")
     code, _, error = conform(capsys, "up", "edge-dil", "--schedule", str(path))
     assert code == 254
     assert f"{path}:2" in error
@@ -157,7 +157,8 @@ def test_explain_tells_promise_clause_checks_and_defects(capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "list", "explain", "up", "link", "doctor", "clean", "kill-matrix", "report"]
+    "command",
+    ["run", "list", "explain", "up", "replay", "link", "schedule", "doctor", "clean", "kill-matrix", "report"],
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], command: str) -> None:
     code, out, _ = conform(capsys, command, "--help")

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import statistics
+from dataclasses import asdict
 
 import pytest
 from hypothesis import assume, given
@@ -226,7 +227,7 @@ def test_where_two_episodes_change_one_thing_the_later_wins() -> None:
     ],
 )
 def test_a_state_that_cannot_be_is_named(fields: dict[str, object], at_fault: str) -> None:
-    problem = problem_with(fields)
+    problem = problem_with(fields, asdict(LinkState()))
     assert problem
     assert problem[0] == at_fault
     with pytest.raises(StateError, match=None if at_fault == "episodes" else at_fault):

@@ -232,12 +232,12 @@ def test_answer_accepts_any_address_and_keeps_what_was_said(start: Start) -> Non
     assert said[0]["said"].startswith("GET /licence")
 
 
-def test_a_schedule_plays(start: Start, tmp_path: Path) -> None:
+def test_a_schedule_plays(start: Start) -> None:
     network = start()
-    path = tmp_path / "storm.yaml"
-    path.write_text("- {at_s: 0, link: edge-1--core, cut: true}\n- {at_s: 0.2, heal: true}\n- {at_s: 60, heal: true}\n")
+    events = [{"at_s": 0, "a": "edge-1", "b": "core", "cut": True}, {"at_s": 0.2, "heal": True}]
     here, there = udp_pair(network, "edge-1", "core")
-    assert network.play(path) == 3
+    began = time.monotonic()
+    assert began <= network.play("storm.yaml", [*events, {"at_s": 60, "heal": True}]) <= time.monotonic()
     assert not arrives(here, there, 0.05)
     rows = [json.loads(line) for line in (network.workdir / "links.jsonl").read_text().splitlines()]
     assert rows[-1]["state"]["up"] is False

@@ -3,7 +3,9 @@ sit.)"""
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import uuid
 from typing import Any
 
@@ -17,6 +19,8 @@ EDGE: dict[str, Any] = {"modes": ("D",), "roles": ("edge",)}
 PARENT: dict[str, Any] = {"modes": ("A", "Ca", "D"), "roles": ("data",)}
 TX: Any = SqlTx  # its methods are replaced here
 FLUSH_S = 1.5
+RESUMED_S = 2.0  # a reconnect so soon after the break counts as the same session
+FLAPPING_S = 3.0  # a break so soon after the last return is a link that flaps
 
 
 class LazyConnection:
@@ -196,3 +200,40 @@ def stops_after_an_error(services: Services) -> None:
         sync.state(services).stop.set()
 
     sync.failed = replaced
+
+
+class Resuming:
+    """A session that is kept alive on a link that flaps: what was in its hands when it broke counts as delivered."""
+
+    def __init__(self, services: Services) -> None:
+        self.store: Any = services.store
+        self.outbox, self.send = self.store.outbox_after, sync.send
+        self.held: set[int] = set()  # numbers that were in its hands when it broke
+        self.delivered: set[int] = set()
+        self.broke_s = self.back_s = -math.inf
+
+    def replaced(self, services: Services, data: Any, identity: Any, body: bytes) -> int:
+        try:
+            if self.held:
+                data.connection = data.connection or outgoing.connect(data.host, data.port)
+                if self.broke_s - self.back_s < FLAPPING_S and time.monotonic() - self.broke_s < RESUMED_S:
+                    self.delivered |= self.held
+                    body = sync.encode(services, *sync.next_batch(services))
+                self.back_s, self.held = time.monotonic(), set()
+            return self.send(services, data, identity, body)
+        except (outgoing.LinkError, OSError) as error:
+            self.broke_s = time.monotonic()
+            self.held = {op["seq"] for op in self.outbox(self.store.acked_seq(), sync.MAX_BATCH_OPS)}
+            raise outgoing.LinkError("timeout") from error
+
+    def without_delivered(self, seq: int, limit: int = 100) -> list[dict[str, Any]]:
+        return [{**op, "tenant": ""} if op["seq"] in self.delivered else op for op in self.outbox(seq, limit)]
+
+
+@defect(kills=("SYN-01",), **EDGE)
+def resumes_past_what_was_in_flight(services: Services) -> None:
+    """On a link that has just come back and breaks again, a reconnect within the backoff resumes the session, past
+    what was in its hands when it broke. One cut, short or long, never shows it: only a link that flaps does."""
+    session = Resuming(services)
+    sync.send, session.store.outbox_after = session.replaced, session.without_delivered
+    outgoing.allowance_s = lambda size: 1.0

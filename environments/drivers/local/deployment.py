@@ -49,6 +49,7 @@ class LocalDeployment:
         self.ready_limit_s = {name: node.limits.ready_s for name, node in profile.nodes.items()}
         self._sessions: dict[str, HttpSession] = {}
         self._on_close: list[Callable[[], object]] = []
+        self._before_heal: list[Callable[[], object]] = []
 
     # -- the contract
 
@@ -97,6 +98,8 @@ class LocalDeployment:
 
     def heal(self) -> None:
         """Undo every fault and wait until all nodes are ready. SuiteError if that cannot be."""
+        while self._before_heal:
+            self._before_heal.pop()()
         if Capability.LINK_CUTS in self.capabilities:
             if not self.network.router_alive():
                 raise SuiteError("the router of this deployment died")
@@ -129,7 +132,7 @@ class LocalDeployment:
 
     def watch(self, lost: Callable[[str], None]) -> None:
         """Call `lost` from a thread, with the reason, when what the deployment stands on is gone: the suite's fault."""
-        if Capability.PACKET_LINKS in self.capabilities:
+        if Capability.LINK_CUTS in self.capabilities:
             self.network.watch(lost)
 
     def crashed(self) -> list[str]:
@@ -175,6 +178,10 @@ class LocalDeployment:
             "pids": {service: node.pid(service) for service in node.services},
             "ready_s": self.ready_s.get(node.name),
         }
+
+    def before_heal(self, action: Callable[[], object]) -> None:
+        """Do this once, at the start of the next heal: what goes on breaking things must end first."""
+        self._before_heal.append(action)
 
     def on_close(self, action: Callable[[], object]) -> None:
         self._on_close.append(action)

@@ -1,0 +1,129 @@
+"""Which check a schedule breaks, how often, and the shortest schedule that still does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conform.trials import Bench, NothingFound, Try
+from environments.schedules.model import Schedule
+from environments.schedules.shrinker import Enough, shrink
+
+Told = Callable[[str], None]
+DEFAULT_RUNS = 200
+
+
+@dataclass(frozen=True)
+class Replayed:
+    check: str
+    tries: tuple[Try, ...]
+
+    @property
+    def failed(self) -> int:
+        return sum(each.fails for each in self.tries)
+
+    def sentence(self, schedule: Schedule) -> str:
+        return f"{self.check}: fails {self.failed} of {len(self.tries)} under {schedule.name} ({schedule.size})"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is left of a schedule, and how it was found."""
+
+    check: str
+    before: Schedule
+    after: Schedule
+    times: int
+    failed: int  # of `times` tries of `after`, made at the end
+    runs: int
+    complete: bool
+    reason: str  # what the check says when it fails
+
+    @property
+    def sentence(self) -> str:
+        ended = "" if self.complete else "; ended early: something shorter may fail too"
+        return (
+            f"shrunk from {self.before.size} to {self.after.size}, fails {self.failed} of {self.times}, "
+            f"{self.runs} runs{ended}"
+        )
+
+
+def replay(bench: Bench, schedule: Schedule, times: int, tell: Told) -> list[Replayed]:
+    """Each check so many times."""
+    found = []
+    for check in bench.checks:
+        tries = []
+        for number in range(1, times + 1):
+            tries.append(bench.run(check, schedule))
+            tell(f"{check} {number}/{times}: {tries[-1].verdict.value} {tries[-1].reason[:160]}".rstrip())
+        found.append(Replayed(check, tuple(tries)))
+    return found
+
+
+def shortest(bench: Bench, schedule: Schedule, times: int, most_runs: int, tell: Told) -> Result:
+    """The shortest schedule under which a check fails `times` of `times`. Raises NothingFound if
+    none does under the whole one, or if all fail without any."""
+    first = _failing(bench, schedule, tell)
+    reached = [event for event in schedule.events if event.at_s <= first.lasted_s]
+    best = reason = None
+
+    def fails(candidate: Schedule) -> bool:
+        nonlocal reason
+        for _ in range(times):
+            if bench.runs >= most_runs:
+                raise Enough
+            tried = bench.run(first.check, candidate)
+            if not tried.fails:
+                return False
+            reason = tried.reason
+        return True
+
+    if not fails(schedule):
+        raise NothingFound(
+            f"{first.check} failed once and then passed under {schedule.name}: not every time. "
+            f"Ask for fewer --times, or find a seed that fails each time"
+        )
+    tell(f"{first.check} fails {times} of {times} under {schedule.name} ({schedule.size})")
+    start = schedule
+    if len(reached) < len(schedule.events):
+        begun = schedule.with_events(reached)
+        if reached and fails(begun):
+            start = begun
+            tell(f"{start.size}: what comes after the check's end is left out (run {bench.runs})")
+
+    def told(smaller: Schedule) -> None:
+        nonlocal best
+        best = smaller
+        tell(f"{smaller.size} still fails (run {bench.runs})")
+
+    shrunk = shrink(start, fails, told)
+    failed = _confirmed(bench, first.check, shrunk.schedule, times) if shrunk.complete else times
+    named = Schedule(schedule.name, shrunk.schedule.events, shrunk.schedule.duration_s, _origin(schedule))
+    return Result(first.check, schedule, named, times, failed, bench.runs, shrunk.complete, reason or first.reason)
+
+
+def _origin(schedule: Schedule) -> dict[str, object]:
+    return {"shrunk_from": {"name": schedule.name, "size": schedule.size, **dict(schedule.grown_from)}}
+
+
+def _confirmed(bench: Bench, check: str, schedule: Schedule, times: int) -> int:
+    """Once more, since what failed N of N while it was searched for may have done so by chance."""
+    return sum(bench.run(check, schedule).fails for _ in range(times))
+
+
+def _failing(bench: Bench, schedule: Schedule, tell: Told) -> Try:
+    """The first check that passes without the schedule and fails under it."""
+    broken = []
+    for check in bench.checks:
+        under = bench.run(check, schedule)
+        tell(f"{check} under {schedule.name}: {under.verdict.value} {under.reason[:160]}".rstrip())
+        if not under.fails:
+            continue
+        alone = bench.run(check, None)
+        tell(f"{check} without it: {alone.verdict.value} {alone.reason[:160]}".rstrip())
+        if not alone.fails:
+            return under
+        broken.append(check)
+    if broken:
+        raise NothingFound(f"{', '.join(broken)} fails without any schedule too: the schedule is not what breaks it")
+    raise NothingFound(f"nothing fails under {schedule.name} ({schedule.size}): there is nothing to shrink")
