@@ -85,7 +85,7 @@ def test_what_cannot_be_carried_out_is_a_problem() -> None:
 @pytest.mark.parametrize(
     ("event", "changes", "why"),
     [
-        (cut(1), {"capabilities": frozenset(), "missing": {Capability.PACKET_LINKS: "needs namespaces"}}, "namespaces"),
+        (cut(1), {"capabilities": frozenset(), "missing": {Capability.LINK_CUTS: "needs namespaces"}}, "namespaces"),
         (Event(1, "disk", "edge-1", "full"), {"disks": None}, "no disks"),
         (Event(1, "dependency", "edge-1/ldap", "cut"), {}, "no dependency 'edge-1/ldap'; dependencies: edge-1/oidc"),
         (Event(1, "process", "edge-1/data", "kill"), {}, "no process 'edge-1/data'; processes: edge-1/edge"),
