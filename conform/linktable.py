@@ -41,9 +41,11 @@ def lines(shown: Mapping[str, Any]) -> Iterable[str]:
     """One line per direction, for a pipe."""
     for each in shown.get("links", []):
         state = each["state"]
+        up = "up" if state["up"] else "REFUSES" if state["reject"] else "DOWN"
         yield (
-            f"link {each['a']}>{each['b']} {'up' if state['up'] else 'DOWN'} delay={state['delay_s'] * 1e3:g}ms"
+            f"link {each['a']}>{each['b']} {up} delay={state['delay_s'] * 1e3:g}ms"
             f" jitter={state['jitter_s'] * 1e3:g}ms loss={state['loss'] * 100:g}% rate={rate(state['rate_bps'])}"
+            f"{_more(each)}"
         )
 
 
@@ -80,8 +82,23 @@ def rate(bps: float | None) -> str:
 
 def _condition(direction: Mapping[str, Any]) -> Text:
     if not direction["state"]["up"]:
-        return Text("CUT", "bold red")
+        return Text("REFUSES" if direction["state"]["reject"] else "CUT", "bold red")
+    if direction["state"]["half_open"]:
+        return Text("HALF OPEN", "bold red")
+    if direction.get("episodes"):
+        return Text(", ".join(direction["episodes"]), "yellow")
     return Text("as asked", "green") if direction["as_asked"] else Text("changed", "yellow")
+
+
+_SELDOM = ("duplicate", "reorder", "corrupt", "mtu_bytes", "mtu_blackhole", "queue_bytes", "trace", "half_open")
+
+
+def _more(direction: Mapping[str, Any]) -> str:
+    """What of a state is seldom set, where it is."""
+    state = direction["state"]
+    return "".join(f" {name}={state[name]}" for name in _SELDOM if state.get(name)) + "".join(
+        f" ({name})" for name in direction.get("episodes") or ()
+    )
 
 
 def _counters(counters: Mapping[str, Mapping[str, Any]], a: str, b: str) -> Mapping[str, Any]:

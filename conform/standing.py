@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from conform import catalogue, interrupts, playing
+from conform import catalogue, interrupts, judge, playing
 from conform.console import EXIT_BAD_ARGUMENTS, EXIT_SUITE_ERROR, fail, say, shown_path
 from conform.controlling import JOURNAL
 from conform.header import header
@@ -85,7 +85,11 @@ def stand(
         try:
             standing = Standing(holder, settings)
             kept = f"; files kept in {standing.deployment.workdir}" if settings.keep else ""
-            use(standing)
+            unproven = judge.unproven(standing.deployment)
+            if unproven is None:
+                use(standing)
+            else:  # a link that is not what was asked is refused, not approximated
+                code = fail(f"{settings.profiles[0].id}: {unproven.reason}", EXIT_SUITE_ERROR)
         except NotProvisioned as refusal:
             code = fail(str(refusal), EXIT_SUITE_ERROR)
         except ScheduleError as refusal:
