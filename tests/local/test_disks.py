@@ -173,7 +173,7 @@ def test_heal_of_the_deployment_heals_disks(deployment: LocalDeployment, node: N
 def test_a_disk_that_was_not_asked_for_is_a_missing_capability() -> None:
     with provision(profiles.load("edge-airgap"), calibrate=False) as deployment:
         assert deployment.missing[Capability.DISK_FAULTS] == NOT_ASKED
-        with pytest.raises(Untestable, match="disk-faults: .*a schedule that breaks disks"):
+        with pytest.raises(Untestable, match=r"disk-faults: .*a schedule that breaks disks"):
             deployment.disks.full("edge-1")
         deployment.heal()
 

@@ -22,9 +22,7 @@ from environments.drivers.local.hosts import SiteHost, family
 from environments.drivers.local.node import LocalNode
 
 SIZE_BYTES = 1 << 30  # a limit; memory is used for what is written
-NOT_ASKED = (
-    "nodes keep their data on the host's own disk; a schedule that breaks disks gives each its own, as root"
-)
+NOT_ASKED = "nodes keep their data on the host's own disk; a schedule that breaks disks gives each its own, as root"
 _NOSUID, _NODEV, _RDONLY, _REMOUNT, _DETACH = 2, 4, 1, 32, 2
 _FORCED = "fsync,fdatasync,sync_file_range,msync"  # how SQLite and PostgreSQL force a write to the disk
 _libc = ctypes.CDLL(None, use_errno=True)
