@@ -20,7 +20,7 @@ UP_S = (1.0, 1.6)
 DRAIN_S = 20.0
 
 
-@requirement("SYN-01", needs=(Capability.PACKET_LINKS,))
+@requirement("SYN-01", needs=(Capability.LINK_CUTS,))
 @pytest.mark.parametrize("weather", ["steady", "flapping"])
 def test_nothing_is_lost_while_writes_go_on(deployment: Deployment, evidence: Evidence, weather: str) -> None:
     """The edge writes twenty times a second. Left alone, and with the link down for about a second at times by seed,
