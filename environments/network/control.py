@@ -261,12 +261,23 @@ class Control:
 
     def _play(self, request: Document) -> Document:
         events = sorted(request["events"], key=lambda event: float(event["at_s"]))
-        for event in events:
-            for direction in self._directions(event):
-                changed(direction.state, event.get("state") or {})
+        self._rehearse(events)
         self._events, self._play_name = events, str(request.get("name", "schedule"))
         self._play_from = time.monotonic()
         return {"events": len(events), "from_s": self._play_from}
+
+    def _rehearse(self, events: Sequence[Document]) -> None:
+        """Raise for what could not be played one after another, before any of it is."""
+        states: dict[str, LinkState] = {}
+        for event in events:
+            for direction in self._directions(event):
+                if event.get("heal"):
+                    states[direction.name] = direction.initial
+                    continue
+                state = changed(states.get(direction.name, direction.state), event.get("state") or {})
+                if state.trace:
+                    traces.load(state.trace)
+                states[direction.name] = state
 
     def _stop_play(self, request: Document) -> Document:
         left, self._events = len(self._events), []
@@ -278,7 +289,14 @@ class Control:
             event = self._events.pop(0)
             event["reason"] = f"{self._play_name} at {event['at_s']:.10g} s"
             action = self._cut if event.get("cut") else self._heal if event.get("heal") else self._set
-            action(event)
+            try:
+                action(event)
+            except (
+                Refused,
+                ValueError,
+            ) as error:  # the link was changed by hand meanwhile, and the two do not go together
+                for direction in self._directions(event):
+                    self.note(direction, f"{event['reason']}, refused: {error}")
         return float(self._play_from + self._events[0]["at_s"]) if self._events else float("inf")
 
 

@@ -20,6 +20,7 @@ from environments.contract.deployment import LinkState
 from environments.contract.requirement import SuiteError
 from environments.network import Network, SitePlan
 from environments.network.client import RouterClient, RouterRefused
+from suites.waiting import wait_until
 
 Start = Callable[..., Network]
 
@@ -276,6 +277,20 @@ def test_a_dead_router_is_the_suites_error(start: Start) -> None:
     assert not network.router_alive()
     with pytest.raises(SuiteError, match="router"):
         network.links.cut("edge-1", "core")
+
+
+def test_what_cannot_be_played_is_refused_or_told_and_the_router_lives(start: Start) -> None:
+    network = start()
+    bad = {"at_s": 1.0, "a": "edge-1", "b": "core", "both": True, "state": {"queue_s": 0.1}}
+    slow = {**bad, "at_s": 0.0, "state": {"rate_bps": 64_000.0}}
+    with pytest.raises(ValueError, match="queue_s must be at least"):
+        network.play("storm", [slow, bad])
+    network.play("storm", [{**bad, "at_s": 0.2}])  # fine on the link as it is
+    network.links.set("edge-1", "core", LinkState(rate_bps=64_000.0))
+    assert wait_until(lambda: not network.playing(), 10) < 10
+    reasons = [row["reason"] for row in network.ask("timeline")["rows"]]
+    assert sum("storm at 0.2 s, refused: queue_s must be at least" in reason for reason in reasons) == 2
+    assert network.links.get("edge-1", "core").queue_s == 1.0
 
 
 def test_a_router_that_was_told_to_end_is_not_lost(start: Start) -> None:
