@@ -192,6 +192,7 @@ def shrink(
     asked, settings, schedule = _asked(file, profile, only, defect, seed, link)
     tell = _quiet if as_json else _progress
     result = _benched(asked, lambda bench: shrinking.shortest(bench, schedule, times, runs, tell), check)
+    result = replace(result, after=replace(result.after, name=to.name))
     _write(to, written(result.after))
     again = f"conform schedule replay {to} --profile {profile} --seed {seed} " + " ".join(
         [f"--only {each}" for each in only]
