@@ -16,6 +16,7 @@ class Asked:
     conform_strict: bool = False
     link: str | None = None
     schedule: str | Path | None = None
+    clocks: str = "knob"
     driver: str = "local"
     run_dir: str | Path | None = None
     run_id: str | None = None
@@ -30,7 +31,7 @@ class Asked:
         for name in ("profile", "only", "suite", "defect"):
             for value in getattr(self, name):
                 arguments += [f"--{name}", value]
-        for name in ("seed", "link", "schedule", "driver", "run_dir", "run_id"):
+        for name in ("seed", "link", "schedule", "clocks", "driver", "run_dir", "run_id"):
             if getattr(self, name) is not None:
                 arguments += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
         for name in ("conform_strict", "keep"):

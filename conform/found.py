@@ -10,7 +10,7 @@ from conform.settings import BadArguments
 if TYPE_CHECKING:
     from environments.drivers.local.running import Running
 
-BY_HAND = "up-"  # how run ids of `conform up` begin; test runs are only looked at or changed if named, or if alone
+BY_HAND = "up-"  # how run ids of `conform up` begin
 
 
 def running() -> list[Running]:
@@ -19,8 +19,11 @@ def running() -> list[Running]:
     return running()
 
 
-def find(run: str | None, who: str) -> Running:
-    """The deployment of that run; by default the newest of `conform up`. `who`: the command, for its error line."""
+def find(run: str | None, who: str, *, to_change: bool = False) -> Running:
+    """The deployment of that run; by default the newest of `conform up`. `who`: the command, for its error line.
+
+    to_change: a test run's is never taken unless it is named, since that would make its verdicts worthless.
+    """
     found = running()
     if run is not None:
         named = [each for each in found if each.run_id == run]
@@ -31,6 +34,11 @@ def find(run: str | None, who: str) -> Running:
     if not found:
         raise BadArguments(f"{who}: no deployment runs. Start one in another shell: conform up edge-dil")
     by_hand = [each for each in found if each.run_id.startswith(BY_HAND)]
+    if to_change and not by_hand:
+        raise BadArguments(
+            f"{who}: only test runs are up, and a change would spoil them. Start a deployment of your own (conform up"
+            f" edge-dil), or name one: --run {found[0].run_id}"
+        )
     return (by_hand or found)[0]
 
 

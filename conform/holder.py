@@ -70,6 +70,7 @@ class Holder:
                 defects=list(self._settings.service_defects),
                 network_defects=list(self._settings.network_defects),
                 calibrate=self._settings.calibrate,
+                clocks=self._settings.clocks,
                 progress=self._progress,
                 **self._faults(environments.provision),
             )

@@ -17,7 +17,7 @@ def links_of(shown: Mapping[str, Any]) -> list[str]:
 def table(shown: Mapping[str, Any], counters: Mapping[str, Mapping[str, Any]], title: str = "") -> Table:
     """A row per direction. `shown` and `counters` are the router's answers to `show` and `counters`."""
     made = Table(box=None, header_style="bold", pad_edge=False, title=title or None, title_justify="left")
-    for name in ("link", "state", "delay", "jitter", "loss", "rate", "offered", "delivered", "dropped"):
+    for name in ("link", "state", "delay", "jitter", "loss", "rate", "waits", "offered", "delivered", "dropped"):
         made.add_column(name, justify="left" if name in ("link", "state") else "right", no_wrap=True)
     for each in shown.get("links", []):
         state = each["state"]
@@ -29,12 +29,19 @@ def table(shown: Mapping[str, Any], counters: Mapping[str, Mapping[str, Any]], t
             f"{state['delay_s'] * 1e3:g} ms",
             f"{state['jitter_s'] * 1e3:g} ms",
             f"{state['loss'] * 100:g} %",
-            rate(state["rate_bps"]),
+            state.get("trace") or rate(state["rate_bps"]),
+            _waits(count),
             str(count.get("offered", "")),
             str(count.get("delivered", "")),
             " ".join(f"{cause} {n}" for cause, n in dropped.items() if n) or "0",
         )
     return made
+
+
+def _waits(count: Mapping[str, Any]) -> str:
+    """How long a packet that enters now waits for the rate, and the longest so far."""
+    most_s = count.get("most_queue_s") or 0.0
+    return f"{count['queue_s'] * 1e3:.0f} ms, most {most_s * 1e3:.0f}" if most_s else "–"
 
 
 def lines(shown: Mapping[str, Any]) -> Iterable[str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -19,6 +19,8 @@ from profiles import LinkSpec, Profile, ProfileError
 from profiles.load import preset, presets
 
 DRIVERS = ("local",)
+Clocks = Literal["knob", "faketime"]
+CLOCKS: tuple[Clocks, ...] = get_args(Clocks)
 SCHEDULE = "schedule.yaml"  # in the folder of a run: the compiled schedule
 
 
@@ -45,6 +47,7 @@ class Settings:
     calibrate: bool
     until_red: bool
     schedule: Schedule | None = None  # played from the start of each check
+    clocks: Clocks = "knob"
 
     @property
     def defects(self) -> tuple[str, ...]:
@@ -62,6 +65,8 @@ class Settings:
             parts += ["--driver", self.driver]
         if self.link:
             parts += ["--link", self.link]
+        if self.clocks != CLOCKS[0]:
+            parts += ["--clocks", self.clocks]
         if self.schedule is not None:
             parts += ["--schedule", str(self.run_dir / SCHEDULE)]  # as it was played; the file it came from may change
         for name in self.defects:
@@ -85,6 +90,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--conform-strict", action="store_true", help="hold the run to all that applies, verified here or not")
     add("--run-dir", default=None, metavar="DIR", help="where journal and report go (default: runs/<run id>)")
     add("--link", default=None, metavar="PRESET", help="a preset of links.yaml for every link of the profiles")
+    add("--clocks", default=CLOCKS[0], help="how clocks of nodes are set: knob (the product's own) or faketime")
     add("--schedule", default=None, metavar="FILE", help="play this schedule from the start of each check; one profile")
     add("--keep", action="store_true", help="keep the deployment's files after the run")
     add("--no-report", action="store_true", help="write the journal only")
@@ -107,6 +113,7 @@ def settle(option: Any, here: Path) -> Settings:
     refuse(catalogue.unknown("only", option.only, entries, "requirement"))
     refuse(catalogue.unknown("suite", option.suite, catalogue.suites(entries.values())))
     refuse(catalogue.unknown("driver", [option.driver], DRIVERS))
+    refuse(catalogue.unknown("clocks", [option.clocks], CLOCKS, "way to set clocks"))
     service, network = split_defects(option.defect)
     if option.schedule is not None and len(loaded) != 1:
         raise BadArguments(f"--schedule: is for one profile, not {len(loaded)}. Name it with --profile.")
@@ -127,6 +134,7 @@ def settle(option: Any, here: Path) -> Settings:
         report=not option.no_report,
         calibrate=not option.uncalibrated,
         until_red=option.until_red,
+        clocks=option.clocks,
         schedule=None if option.schedule is None else load_schedule(Path(here, option.schedule), loaded[0]),
     )
 

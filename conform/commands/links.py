@@ -47,7 +47,7 @@ OneWay = Annotated[bool, typer.Option("--one-way", help="From a to b only; the w
 @app.command("show")
 def show(run: RunOption = None, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """States and counters of every link."""
-    deployment = _find(run)
+    deployment = find(run, "link")
     shown, counters = _ask(deployment, command="show"), _ask(deployment, command="counters")
     if as_json:
         print_json({"run_id": deployment.run_id, "profile": deployment.profile, **shown, **counters})
@@ -163,7 +163,7 @@ def _change(link: str, run: str | None, one_way: bool, command: str, **fields: A
 
 
 def _find(run: str | None) -> Running:
-    return find(run, "link")
+    return find(run, "link", to_change=True)
 
 
 def _ask(deployment: Running, **fields: Any) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def run(
     schedule: Annotated[
         Path | None, typer.Option(help="Play this schedule from the start of each check; see docs/schedules.md.")
     ] = None,
+    clocks: Annotated[
+        str, typer.Option(help="How clocks of nodes are set: knob (the product's own) or faketime (libfaketime).")
+    ] = "knob",
     driver: Annotated[str, typer.Option(help="How a profile becomes real.")] = "local",
     workers: Annotated[
         str | None, typer.Option("-n", help="Parallel workers: a number or auto. Default: as fits the run.")
@@ -79,6 +82,7 @@ def run(
         conform_strict=strict,
         link=link,
         schedule=schedule.absolute() if schedule is not None else None,
+        clocks=clocks,
         driver=driver,
         run_dir=folder,
         run_id=run_id,

@@ -36,6 +36,9 @@ def up(
         list[str] | None,
         typer.Option("--defect", help="Switch on a known-bad behaviour; repeatable.", autocompletion=complete_defect),
     ] = None,
+    clocks: Annotated[
+        str, typer.Option(help="How clocks of nodes are set: knob (the product's own) or faketime (libfaketime).")
+    ] = "knob",
     capture: Annotated[bool, typer.Option("--capture", help="Keep a pcap of every site in the run's folder.")] = False,
     seconds: Annotated[float | None, typer.Option("--for", help="Tear down after so many seconds.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep its files (logs, databases) afterwards.")] = False,
@@ -52,7 +55,7 @@ def up(
 
     run_id = BY_HAND + options.new_run_id()
     asked = Asked([profile], defect=defect or [], seed=seed, link=link, run_id=run_id, keep=keep)
-    asked.schedule = schedule
+    asked.schedule, asked.clocks = schedule, clocks
     settings = options.settle(asked, Path.cwd())
 
     def use(standing: Standing) -> None:

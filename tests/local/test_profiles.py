@@ -33,6 +33,10 @@ def test_all_that_ship_load_and_each_mode_is_among_them() -> None:
         ("preset: dil-degraded", "preset: dil-degrated", "Did you mean 'dil-degraded'"),
         ("site: edge-1", "site: [edge-1", "not YAML"),
         ("between: [edge-1, saas]", "between: [edge-1, edge-1]", "two different sites"),
+        ("preset: dil-degraded", "forward: {loss: 0.9, burst: 2}", "forward.burst: Value error, burst must be at least 9"),
+        ("preset: dil-degraded", "forward: {rate_bps: 9600}", "forward.queue_s: Value error, queue_s must be at least"),
+        ("preset: dil-degraded", "forward: {dely_s: 1}", "Did you mean 'delay_s'"),
+        ("preset: dil-degraded", "forward: {trace: lte-parking}", "one of lte-driving-down, lte-driving-up"),
     ],
 )
 def test_a_bad_profile_names_file_and_remedy(tmp_path: Path, old: str, new: str, expected: str) -> None:
