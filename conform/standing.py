@@ -21,6 +21,7 @@ from environments.schedules.player import Player
 from reports.build import build
 from reports.journal import JournalWriter, now
 
+LEDGER = "egress.jsonl"
 CAPTURE = "capture"  # folder of a deployment and of a run: <site>.pcapng
 
 
@@ -60,7 +61,15 @@ class Standing:
                 self.holder.event(str(error))
             for problem in self.player.problems():
                 self.holder.event(f"the schedule was not played as asked: {problem}")
+        self._keep_ledger()
         self._keep_capture()
+
+    def _keep_ledger(self) -> None:
+        """Every attempt to leave, a line each, beside the journal."""
+        path = Path(self.deployment.workdir) / LEDGER
+        if path.is_file():
+            with contextlib.suppress(OSError):  # a full disk: the report says what the live view showed
+                shutil.copyfile(path, self.settings.run_dir / LEDGER)
 
     def _keep_capture(self) -> None:
         folder = Path(self.deployment.workdir) / CAPTURE

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from conform import egresstable
 from conform.holder import Holder
 from conform.linktable import lines, table
+from reports.egress import grouped
 
-LAST_ATTEMPTS = 5
+LINES = 8  # told of one look; all are in the table and in the ledger
+LEARNT_S = 2.0  # process and name of an attempt may be learnt this much later
 
 
 class Changes:
@@ -21,7 +24,7 @@ class Changes:
     def __init__(self, holder: Holder) -> None:
         self._holder, self._deployment = holder, holder.get()
         self._backlog = Backlog(self._deployment)
-        self._egress = Egress(self._ask)
+        self._egress = Egress(self._deployment.workdir)
         self._shown: dict[str, Any] = {}
         self._below: list[str] = []
         self._crashes: list[str] = []  # each is told once by the deployment, and stays on the screen
@@ -39,14 +42,14 @@ class Changes:
             if line not in links:
                 self._holder.event(line)
         self._told = {*links, *self._below}
-        return found + attempts  # the ledger itself is kept with the evidence
+        return found + attempts  # the ledger itself is kept with the run
 
     def picture(self, last: Iterable[str]) -> Group:
         counters = self._ask("counters").get("counters", {})
         links = table(self._shown, counters) if self._shown.get("links") else Text("no links", "dim")
         parts: list[RenderableType] = [Text(), links]
         parts += [Text(line, "bold") for line in self._below]
-        parts += [Text(line, "yellow") for line in self._egress.picture()]
+        parts += self._egress.picture()
         parts += [Text(), *(Text(line, "dim") for line in last), Text()]
         parts.append(Text("Ctrl-C tears down; `conform link` in another shell changes links", "dim"))
         return Group(*parts)
@@ -61,45 +64,27 @@ class Changes:
 
 
 class Egress:
-    """Attempts to leave the sealed sites, as the router's ledger has them."""
+    """Attempts to leave the sealed sites, from the ledger of a deployment."""
 
-    def __init__(self, ask: Callable[..., dict[str, Any]]) -> None:
-        self._ask = ask
+    def __init__(self, workdir: Path) -> None:
+        self._workdir = workdir
+        self._rows: dict[int, Mapping[str, Any]] = {}  # by number of the attempt
         self._since_s = 0.0
-        self._seen: set[str] = set()  # rows of the newest time, which the next look brings again
-        self._counts: dict[str, int] = {}
-        self._last: deque[str] = deque(maxlen=LAST_ATTEMPTS)
 
     def look(self) -> list[str]:
-        """New attempts as lines; many at once as a number and the last few."""
-        rows = [
-            row for row in self._ask("ledger", since_s=self._since_s).get("rows", []) if repr(row) not in self._seen
-        ]
-        if not rows:
-            return []
-        self._since_s = max(float(row["t_s"]) for row in rows)
-        self._seen = {repr(row) for row in rows if row["t_s"] == self._since_s} | {
-            row for row in self._seen if f"'t_s': {self._since_s!r}" in row
-        }
-        for row in rows:
-            self._counts[row["site"]] = self._counts.get(row["site"], 0) + 1
-            self._last.append(_attempt(row))
-        more = len(rows) - LAST_ATTEMPTS
-        head = [f"egress: {more} more attempts"] if more > 0 else []
-        return head + [_attempt(row) for row in rows[-LAST_ATTEMPTS:]]
+        """New attempts, a line for those that say the same."""
+        from environments.network import ledger
 
-    def picture(self) -> list[str]:
-        if not self._counts:
-            return []
-        counts = ", ".join(f"{site} {count}" for site, count in sorted(self._counts.items()))
-        return [f"attempts to leave: {counts}", *(f"  {line}" for line in self._last)]
+        recent = ledger.read(self._workdir, None, max(0.0, self._since_s - LEARNT_S))
+        rows = {row["flow"]: row for row in recent if row["phase"] != ledger.CANARY}
+        fresh = [row for flow, row in rows.items() if flow not in self._rows]
+        self._rows |= rows
+        self._since_s = max((float(row["t_s"]) for row in rows.values()), default=self._since_s)
+        told = [f"egress: {line}" for line in egresstable.lines(grouped(fresh))]
+        return told if len(told) <= LINES else [*told[:LINES], f"egress: {len(told) - LINES} more"]
 
-
-def _attempt(row: Mapping[str, Any]) -> str:
-    port = f":{row['port']}" if row.get("port") is not None else ""
-    name = f" {row['name']}" if row.get("name") else ""
-    process = f" by {row['process']}" if row.get("process") else ""
-    return f"egress {row['site']}: {row['protocol']} {row['destination']}{port}{name}{process}"
+    def picture(self) -> list[RenderableType]:
+        return list(egresstable.tables(grouped(self._rows.values())))
 
 
 class Backlog:

@@ -18,6 +18,7 @@ from profiles.models import LinkSpec, NodeSpec, PathFile, Preset, Profile, Stric
 T = TypeVar("T", bound="Strict")
 FOLDER = Path(__file__).parent
 NOT_PROFILES = {"links"}
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")  # of a model, of a dataclass
 ORDER = (
     "saas",
     "dedicated",
@@ -91,18 +92,19 @@ def _validate(model: type[T], raw: Any, path: Path, lines: dict[tuple[str, ...],
         return model.model_validate(raw)
     except ValidationError as error:
         # a misspelt key is also a missing one: tell the misspelling
-        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        first = min(error.errors(), key=lambda each: each["type"] not in UNKNOWN_KEY)
         at = tuple(str(part) for part in first["loc"])
         refused = (first.get("ctx") or {}).get("error")
         if isinstance(refused, StateError):
             at = (*at, refused.field)
         line = next((lines[at[:n]] for n in range(len(at), -1, -1) if at[:n] in lines), 1)
         key = ".".join(at) or path.stem
-        raise ProfileError(f"{path}:{line}: {key}", first["msg"], _remedy(model, first, at)) from None
+        what = "unknown key" if first["type"] in UNKNOWN_KEY else first["msg"].removeprefix("Value error, ")
+        raise ProfileError(f"{path}:{line}: {key}", what, _remedy(model, first, at)) from None
 
 
 def _remedy(model: type[Strict], error: Any, at: tuple[str, ...]) -> str:
-    if error["type"] == "extra_forbidden":
+    if error["type"] in UNKNOWN_KEY:
         near = difflib.get_close_matches(at[-1], _all_keys(model), 1)
         return f"Did you mean {near[0]!r}?" if near else "Remove the key."
     if error["type"] == "literal_error":

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from conform.asked import Asked
 from conform.cli import main
@@ -117,22 +118,26 @@ def test_the_report_of_a_deployment_that_was_watched_says_so(tmp_path: Path) -> 
     assert "Watched, not judged" in page and "requirements verified here" not in page
 
 
-def test_attempts_to_leave_are_told_once_each() -> None:
-    rows: list[dict[str, object]] = []
+def test_attempts_to_leave_are_told_once_each(tmp_path: Path) -> None:
+    ledger = (tmp_path / "egress.jsonl").open("a", buffering=1)
 
-    def ask(command: str, since_s: float) -> dict[str, object]:
-        return {"rows": [row for row in rows if float(str(row["t_s"])) >= since_s]}
+    def attempt(flow: int, t_s: float, port: int, **more: object) -> None:
+        row = {"flow": flow, "t_s": t_s, "site": "edge-1", "protocol": "udp", "destination": "198.51.100.9"}
+        ledger.write(json.dumps({**row, "port": port, "name": None, "ip_version": 4, "phase": "", **more}) + "\n")
 
-    def attempt(t_s: float, port: int) -> dict[str, object]:
-        return {"t_s": t_s, "site": "edge-1", "protocol": "udp", "destination": "198.51.100.9", "port": port}
-
-    egress = Egress(ask)
+    egress = Egress(tmp_path)
     assert (egress.look(), egress.picture()) == ([], [])
-    rows += [attempt(5.0, 123), attempt(5.0, 443)]
-    assert egress.look() == ["egress edge-1: udp 198.51.100.9:123", "egress edge-1: udp 198.51.100.9:443"]
-    rows.append(attempt(5.0, 53))  # at the time of the last one, and later
-    assert egress.look() == ["egress edge-1: udp 198.51.100.9:53"]
+    attempt(1, 5.0, 123, service="ntp")
+    attempt(2, 5.0, 443, phase="canary")
+    [line] = egress.look()
+    assert line.startswith("egress: attempt edge-1 ntp 198.51.100.9:123 count=1")
     assert egress.look() == []
-    rows += [attempt(6.0 + n, 1000 + n) for n in range(9)]
-    assert egress.look()[0] == "egress: 4 more attempts"
-    assert egress.picture()[0] == "attempts to leave: edge-1 12"
+    attempt(3, 5.0, 53)  # at the time of the last one
+    ledger.write(json.dumps({"flow": 3, "command": "dig example.org", "pid": 77}) + "\n")
+    [line] = egress.look()
+    assert line.endswith("by dig example.org [77]")
+    for number in range(40):
+        attempt(10 + number, 6.0 + number, 1000 + number)
+    assert egress.look()[-1] == "egress: 32 more"
+    [shown] = egress.picture()
+    assert isinstance(shown, Table) and shown.row_count == 42
