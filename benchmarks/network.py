@@ -82,8 +82,7 @@ def changes() -> Iterator[Row]:
             {"at_s": 0.1 + number * CHANGE_GAP_S, **one_way, "state": {"delay_s": number / 1e3}}
             for number in range(CHANGES)
         ]
-        began_s = time.time()
-        started.ask("play", name="benchmark", events=events)
+        began_s = started.play("benchmark", events) + time.time() - time.monotonic()
         while started.playing():
             time.sleep(0.05)
         rows = [row for row in started.ask("timeline")["rows"] if row["reason"].startswith("benchmark")]
@@ -99,8 +98,8 @@ def throughput() -> Iterator[Row]:
     for mtu_bytes, size, target in FLOODS:
         with network(LinkState(), mtu_bytes=mtu_bytes) as started:
             flood(started, size // 10)
-            best = max((flood(started, size) for _ in range(3)), key=lambda each: each[0])
-        measured = f"{best[0] / 1e9:.2f} Gbit/s, {best[1]:.0f} packets/s"
+            middle = sorted(flood(started, size) for _ in range(3))[1]
+        measured = f"{middle[0] / 1e9:.2f} Gbit/s, {middle[1]:.0f} packets/s"
         yield f"TCP through one link, MTU {mtu_bytes}", "no limit", measured, target
 
 
