@@ -95,8 +95,10 @@ def relative(t_s: float, zero: float) -> float:
 def describe(state: Mapping[str, Any]) -> str:
     """A link state in words: `300 ms ±40, 2 % loss, 512 kbit/s`."""
     if not state.get("up", True):
-        return "down"
+        return "down, refused" if state.get("reject") else "down"
     parts = []
+    if state.get("half_open"):
+        parts.append("half open")
     if delay := state.get("delay_s"):
         jitter = f" ±{_number(state['jitter_s'] * 1e3)}" if state.get("jitter_s") else ""
         parts.append(f"{_number(delay * 1e3)} ms{jitter}")
@@ -104,6 +106,13 @@ def describe(state: Mapping[str, Any]) -> str:
         parts.append(f"{_number(loss * 100)} % loss")
     if rate := state.get("rate_bps"):
         parts.append(bits(rate))
+    if trace := state.get("trace"):
+        parts.append(f"trace {trace}")
+    parts += [
+        f"{_number(state[name] * 100)} % {name}" for name in ("duplicate", "reorder", "corrupt") if state.get(name)
+    ]
+    if mtu := state.get("mtu_bytes"):
+        parts.append(f"MTU {mtu}")
     return ", ".join(parts) or "unimpaired"
 
 
@@ -114,13 +123,16 @@ def bits(rate_bps: float) -> str:
     return f"{_number(rate_bps)} bit/s"
 
 
+_WORSE_IF_MORE = ("delay_s", "loss", "jitter_s", "half_open", "duplicate", "reorder", "corrupt")
+
+
 def classify(state: Mapping[str, Any], base: Mapping[str, Any]) -> str:
     """`down`, `degraded` (worse in some measure than the profile asks) or `up`."""
     if not state.get("up", True):
         return "down"
-    worse = any((state.get(name) or 0.0) > (base.get(name) or 0.0) for name in ("delay_s", "loss", "jitter_s"))
-    slower = (state.get("rate_bps") or math.inf) < (base.get("rate_bps") or math.inf)
-    return "degraded" if worse or slower else "up"
+    worse = any((state.get(name) or 0.0) > (base.get(name) or 0.0) for name in _WORSE_IF_MORE)
+    less = any((state.get(name) or math.inf) < (base.get(name) or math.inf) for name in ("rate_bps", "mtu_bytes"))
+    return "degraded" if worse or less else "up"
 
 
 def _drawing(

@@ -173,6 +173,13 @@ def test_words() -> None:
         "300 ms ±40, 2 % loss, 512 kbit/s"
     )
     assert describe({"up": False, "delay_s": 1}) == "down"
+    assert describe({"up": False, "reject": True}) == "down, refused"
+    assert describe({"up": True, "half_open": True, "mtu_bytes": 1300, "corrupt": 0.01}) == (
+        "half open, 1 % corrupt, MTU 1300"
+    )
+    assert classify({"up": True, "half_open": True}, {"up": True}) == "degraded"
+    assert classify({"up": True, "mtu_bytes": 1300}, {"up": True}) == "degraded"
+    assert classify({"up": True, "rate_bps": 2e6}, {"up": True, "rate_bps": 1e6}) == "up"
     assert classify({"up": True}, {"up": True, "loss": 0.1}) == "up"
     assert classify({"up": True, "rate_bps": 1e3}, {"up": True, "rate_bps": None}) == "degraded"
     assert quantity(None, "rate_bps") == "unlimited"

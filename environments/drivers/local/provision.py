@@ -9,11 +9,10 @@ import shutil
 import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import psycopg
 
@@ -21,18 +20,16 @@ from environments.companyos import install as companyos_install
 from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import VendorAuthority, enrol
-from environments.contract import Capability, SuiteError, User
+from environments.contract import Capability, SuiteError
 from environments.drivers.local import faketime, postgres
 from environments.drivers.local.clock import NoClock, prove
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
-from environments.drivers.local.hosts import free_port
-from environments.drivers.local.node import SERVICES, LocalNode, write_private
-from profiles import NodeSpec, Profile
+from environments.drivers.local.node import LocalNode, write_private
+from environments.drivers.local.nodes import make_nodes, seed_user
+from profiles import Profile
 
 ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
-HTTP_SERVICES = {"data", "control", "edge"}
-PORTS = {"data": 4000, "control": 4100, "edge": 4000, "postgres": 5432}
 Progress = Callable[[str], None]
 
 
@@ -81,7 +78,7 @@ def provision(
         started.append(deployment)
         vendor = VendorAuthority()
         deployment.vendor = vendor
-        _nodes(deployment, vendor, defects)
+        make_nodes(deployment, vendor, defects)
         _disks(deployment, own_disks)
         deployment.clock = faketime.clock_of(deployment.locals, clocks)
         if dependencies:
@@ -138,101 +135,10 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
     return deployment
 
 
-def _nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequence[str]) -> None:
-    namespaced = Capability.PACKET_LINKS in deployment.capabilities
-    for name, spec in deployment.spec.nodes.items():
-        home = deployment.workdir / name
-        for folder in (home, home / "disk"):  # both may be there: a disk of its own is mounted first
-            folder.mkdir(mode=0o711, exist_ok=True)
-        for folder in (home / "config", home / "logs", home / "disk" / "data"):
-            folder.mkdir(mode=0o700)
-        listen = deployment.network.address(spec.site) if namespaced else "127.0.0.1"
-        ports = {service: PORTS[service] if namespaced else free_port() for service in SERVICES[spec.variant]}
-        users = _users(spec)
-        config = _config(name, spec, home, listen, ports, vendor, defects)
-        sealed = namespaced and deployment.spec.sites[spec.site].sealed
-        deployment.locals[name] = LocalNode(
-            name, spec.site, config, users, home, deployment.hosts[spec.site], deployment.session, sealed
-        )
-        if not namespaced:
-            for service in sorted(HTTP_SERVICES & ports.keys()):
-                deployment.network.expose(spec.site, f"{name}.{service}", listen, ports[service])
-    _join(deployment)
-
-
-def _users(spec: NodeSpec) -> list[User]:
-    def made(tenant: str, username: str, *roles: str) -> User:
-        return User(tenant, username, secrets.token_urlsafe(18), roles)
-
-    users = [made("_system", "operator", "operator")]
-    for tenant in spec.tenants:
-        users += [made(tenant, role, role) for role in ("admin", "analyst", "viewer")]
-    return users
-
-
-def _config(
-    name: str,
-    spec: NodeSpec,
-    home: Path,
-    listen: str,
-    ports: dict[str, int],
-    vendor: VendorAuthority,
-    defects: Sequence[str],
-) -> dict[str, Any]:
-    config: dict[str, Any] = {
-        "node_id": f"{name}-{uuid.uuid4().hex[:8]}",
-        "mode": spec.mode,
-        "variant": spec.variant,
-        "customer": spec.customer,
-        "instance": uuid.uuid4().hex,
-        "version": "1.4.0",
-        "data_dir": str(home / "disk" / "data"),
-        "listen": listen,
-        "ports": ports,
-        "trust_roots": vendor.trust_roots(),
-        "clock_file": str(home / "clock"),
-        "defects": list(defects),
-    }
-    if "postgres" in ports:
-        config["postgres_admin_dsn"] = postgres.admin_dsn(home / "sockets", ports["postgres"])
-        config["postgres_app_dsn"] = postgres.app_dsn(ports["postgres"], secrets.token_urlsafe(18))
-    if spec.variant in ("saas", "dedicated"):
-        config["stripe_key"] = "sk_test_" + secrets.token_hex(12)
-    return config
-
-
-def _join(deployment: LocalDeployment) -> None:
-    """Who each node's control plane and parent are, and the account of an edge at its parent."""
-    for name, spec in deployment.spec.nodes.items():
-        node = deployment.locals[name]
-
-        def url(role: str, parent: str = spec.parent or "", site: str = spec.site) -> str:
-            return deployment.url_from(site, deployment.locals[parent].url(role))
-
-        if spec.variant == "tethered" and spec.parent:
-            node.config["control_url"] = url("control")
-        elif spec.variant == "edge" and spec.parent is None:
-            continue  # nobody to sync to, and no control plane
-        elif spec.variant == "edge" and spec.parent:
-            parent = deployment.locals[spec.parent]
-            node.config["control_url"] = url("control")
-            node.config["parent_url"] = url("data")
-            node.config["parent_identity_url"] = url("identity")
-            account = User(spec.tenants[0], f"node:{node.node_id}", secrets.token_urlsafe(18), ("node",))
-            parent.users = (*parent.users, account)
-            node.config["enrolment"] = seed_user(account)
-        else:
-            node.config["control_url"] = node.url("control")
-
-
 def _interpose(deployment: LocalDeployment) -> None:
     namespaced = Capability.PACKET_LINKS in deployment.capabilities
     for node in deployment.locals.values():
         deployment.dependencies.interpose(node, deployment.hosts[node.site], deployment.seed, namespaced)
-
-
-def seed_user(user: User) -> dict[str, Any]:
-    return {"tenant": user.tenant, "username": user.username, "password": user.password, "roles": list(user.roles)}
 
 
 def _disks(deployment: LocalDeployment, disks: NodeDisks | NoDisks) -> None:
