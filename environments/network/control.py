@@ -212,8 +212,9 @@ class Control:
     def _calm(self, _: Document) -> Document:
         """As reset, and no episodes until the next reset: for calibration."""
         self._router.reset()
+        now_s = time.monotonic()
         for direction in self._router.directions.values():
-            direction.calm()
+            direction.calm(now_s)
         return {}
 
     # sentinel

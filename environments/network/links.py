@@ -79,6 +79,7 @@ class Direction:
         self._reorder = random.Random(f"{self.seed}/{self.name}/reorder").random
         self._corrupt = random.Random(f"{self.seed}/{self.name}/corrupt")
         self.epoch += 1
+        self._calm = False
         self.set(self.state, now_s)
 
     def set(self, state: LinkState, now_s: float = 0.0) -> None:
@@ -87,7 +88,8 @@ class Direction:
         self.state = state
         self._sender = traces.Sender(trace, now_s) if trace else None
         self.began_s = now_s
-        self.weather = Weather(state.episodes, f"{self.seed}/{self.link}", now_s) if state.episodes else None
+        stormy = state.episodes and not self._calm
+        self.weather = Weather(state.episodes, f"{self.seed}/{self.link}", now_s) if stormy else None
         self.flows: set[bytes] = set()  # connections begun since, for half_open
         self._free_at_s = 0.0  # when the last queued packet has left
         self._last_s = 0.0  # arrival of the packet before
@@ -108,10 +110,10 @@ class Direction:
         self.mangles = bool(now.duplicate or now.corrupt)
         self.special = bool(not now.up or now.mtu_bytes or now.half_open)
 
-    def calm(self) -> None:
-        """No episodes until the state is set anew."""
-        self.weather = None
-        self._apply(changed(self.state, {"episodes": ()}))
+    def calm(self, now_s: float) -> None:
+        """No episodes until the next reset, whatever state is set meanwhile."""
+        self._calm = True
+        self.set(self.state, now_s)
 
     def next_change_s(self) -> float:
         """When the next episode begins or ends; infinity if there are none."""
