@@ -16,6 +16,7 @@ import pytest
 import profiles
 from environments import clean, provision
 from environments.drivers.local import provision as local
+from environments.drivers.local.hosts import free_port
 from environments.drivers.local.node import LocalNode, NotReady
 from environments.drivers.local.running import labelled_processes, running
 
@@ -123,4 +124,4 @@ def test_folders_of_others_are_never_swept(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_loopback_port_that_is_given_out_is_free() -> None:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", local.free_port()))
+        probe.bind(("127.0.0.1", free_port()))
