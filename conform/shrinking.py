@@ -11,6 +11,7 @@ from environments.schedules.shrinker import Enough, shrink
 
 Told = Callable[[str], None]
 DEFAULT_RUNS = 200
+FRESH, AT_LEAST = 10, 8  # of so many fresh tries so many must fail: 4 in 5
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Result:
     before: Schedule
     after: Schedule
     times: int
-    failed: int  # of `times` tries of `after`, made at the end
+    failed: int  # of `times` tries of `after`: fresh ones, made at the end, where the search came to its end
     runs: int
     complete: bool
     reason: str  # what the check says when it fails
@@ -61,11 +62,12 @@ def replay(bench: Bench, schedule: Schedule, times: int, tell: Told) -> list[Rep
 
 
 def shortest(bench: Bench, schedule: Schedule, times: int, most_runs: int, tell: Told) -> Result:
-    """The shortest schedule under which a check fails `times` of `times`. Raises NothingFound if
-    none does under the whole one, or if all fail without any."""
+    """The shortest schedule under which a check fails `times` of `times`, and 4 in 5 of fresh tries after the search:
+    what was just short enough to fail each time by chance gives way to the last one longer. Raises NothingFound if no
+    check fails under the whole one, or if all fail without any."""
     first = _failing(bench, schedule, tell)
     reached = [event for event in schedule.events if event.at_s <= first.lasted_s]
-    best = reason = None
+    reason = None
 
     def fails(candidate: Schedule) -> bool:
         nonlocal reason
@@ -91,14 +93,18 @@ def shortest(bench: Bench, schedule: Schedule, times: int, most_runs: int, tell:
             start = begun
             tell(f"{start.size}: what comes after the check's end is left out (run {bench.runs})")
 
+    accepted = [schedule, start]
+
     def told(smaller: Schedule) -> None:
-        nonlocal best
-        best = smaller
+        accepted.append(smaller)
         tell(f"{smaller.size} still fails (run {bench.runs})")
 
     shrunk = shrink(start, fails, told)
-    failed = _confirmed(bench, first.check, shrunk.schedule, times) if shrunk.complete else times
-    named = Schedule(schedule.name, shrunk.schedule.events, shrunk.schedule.duration_s, _origin(schedule))
+    if shrunk.complete:
+        left, failed, times = *_confirmed(bench, first.check, accepted, tell), FRESH
+    else:
+        left, failed = shrunk.schedule, times
+    named = Schedule(schedule.name, left.events, left.duration_s, _origin(schedule))
     return Result(first.check, schedule, named, times, failed, bench.runs, shrunk.complete, reason or first.reason)
 
 
@@ -106,9 +112,19 @@ def _origin(schedule: Schedule) -> dict[str, object]:
     return {"shrunk_from": {"name": schedule.name, "size": schedule.size, **dict(schedule.grown_from)}}
 
 
-def _confirmed(bench: Bench, check: str, schedule: Schedule, times: int) -> int:
-    """Once more, since what failed N of N while it was searched for may have done so by chance."""
-    return sum(bench.run(check, schedule).fails for _ in range(times))
+def _confirmed(bench: Bench, check: str, accepted: list[Schedule], tell: Told) -> tuple[Schedule, int]:
+    """The shortest of those that failed while it was searched that fails in fresh tries too, and how often it did."""
+    for candidate in reversed(accepted[1:]):
+        failed = passed = 0
+        while failed + passed < FRESH and passed <= FRESH - AT_LEAST:
+            if bench.run(check, candidate).fails:
+                failed += 1
+            else:
+                passed += 1
+        if failed >= AT_LEAST:
+            return candidate, failed
+        tell(f"{candidate.size} failed by chance while searched for, {failed} of {failed + passed} now: one step back")
+    return accepted[0], sum(bench.run(check, accepted[0]).fails for _ in range(FRESH))
 
 
 def _failing(bench: Bench, schedule: Schedule, tell: Told) -> Try:

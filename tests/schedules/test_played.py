@@ -12,7 +12,7 @@ import profiles
 from conform import playing
 from conform.holder import Holder
 from environments import provision
-from environments.contract import Capability, LinkState
+from environments.contract import LinkState
 from environments.drivers.local.deployment import LocalDeployment
 from environments.network import NamespacesUnavailable, Network, SitePlan, probe
 from environments.schedules import Event, Schedule
@@ -95,7 +95,5 @@ def test_the_journal_tells_what_was_done_and_when(edge: LocalDeployment) -> None
 
 
 def test_what_this_deployment_cannot_do_is_refused_with_its_reason(edge: LocalDeployment) -> None:
-    if Capability.PACKET_LINKS in edge.capabilities and hasattr(edge, "disks"):
-        pytest.skip("this driver can break disks")
     with pytest.raises(ValueError, match="disk faults are not possible here"):
         Player(edge, Schedule("full.yaml", (Event(1, "disk", "edge-1", "full"),), 1.0))

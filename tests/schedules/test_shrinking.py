@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from conform.shrinking import replay, shortest
+from conform.shrinking import FRESH, replay, shortest
 from conform.trials import NothingFound, Try
 from environments.network import NamespacesUnavailable, probe
 from environments.schedules import Event, Schedule
@@ -50,12 +50,28 @@ def cuts(given: Schedule | None) -> int:
 def test_the_shortest_that_still_fails_and_how_it_was_found() -> None:
     bench = Bench(lambda check, given: cuts(given) >= 2)
     result = search(bench)
-    assert (result.complete, result.failed, result.times, result.runs) == (True, 2, 2, bench.runs)
+    assert (result.complete, result.failed, result.times, result.runs) == (True, FRESH, FRESH, bench.runs)
     assert [event.action for event in result.after.events] == ["cut", "heal", "cut", "heal"]
     assert result.after.duration_s < 1
     assert result.after.grown_from["shrunk_from"] == {"name": "storm.yaml", "size": WEATHER.size}
-    expected = f"shrunk from 22 events / 80 s to {result.after.size}, fails 2 of 2, {bench.runs} runs"
+    expected = f"shrunk from 22 events / 80 s to {result.after.size}, fails 10 of 10, {bench.runs} runs"
     assert result.sentence == expected
+
+
+def test_what_failed_by_chance_gives_way_to_the_last_that_fails_again() -> None:
+    """Two cuts fail each time; a single one fails when it is tried first and second, and then never again."""
+    tried: dict[str, int] = {}
+
+    def fails(check: str, given: Schedule | None) -> bool:
+        if cuts(given) != 1:
+            return cuts(given) >= 2
+        key = repr(given)
+        tried[key] = tried.get(key, 0) + 1
+        return tried[key] <= 2
+
+    result = search(Bench(fails))
+    assert cuts(result.after) == 2
+    assert (result.failed, result.times) == (FRESH, FRESH)
 
 
 def test_the_check_that_the_schedule_breaks_is_the_one() -> None:
