@@ -11,7 +11,7 @@ from environments.schedules.shrinker import Enough, shrink
 
 Told = Callable[[str], None]
 DEFAULT_RUNS = 200
-FRESH, AT_LEAST = 10, 8  # of so many fresh tries so many must fail: 4 in 5
+FRESH, AT_LEAST = 10, 9  # of so many fresh tries so many must fail, so that a later count of 4 in 5 is no luck
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def replay(bench: Bench, schedule: Schedule, times: int, tell: Told) -> list[Rep
 
 
 def shortest(bench: Bench, schedule: Schedule, times: int, most_runs: int, tell: Told) -> Result:
-    """The shortest schedule under which a check fails `times` of `times`, and 4 in 5 of fresh tries after the search:
+    """The shortest schedule under which a check fails `times` of `times`, and AT_LEAST of FRESH tries after the search:
     what was just short enough to fail each time by chance gives way to the last one longer. Raises NothingFound if no
     check fails under the whole one, or if all fail without any."""
     first = _failing(bench, schedule, tell)

@@ -36,6 +36,12 @@ class Capability(StrEnum):
     DISK_FAULTS = "disk-faults"  # make the disk of a node full, read-only or slow
     FILE_ACCESS = "file-access"  # the node's configuration and data files can be read
     LISTENERS = "listeners"  # the sockets that listen in a site can be enumerated
+    CONTAINERS = "containers"  # services run in containers of images whose digests and settings can be inspected
+    GRAPH_DATABASE = "graph-database"  # the graph of a core node is kept in a database of its own
+    POLICY_SERVER = "policy-server"  # policy is decided by a server beside the API, which can be broken
+    DIRECTORY = "directory"  # the customer's LDAP directory or identity provider, whose accounts the suite manages
+    KEY_CUSTODY = "key-custody"  # the customer's HSM or the node's TPM, whose keys the suite can take away
+    RESOURCE_LIMITS = "resource-limits"  # the memory and CPU of a node are limited by the kernel, and measured
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,14 @@ from profiles import Profile
 
 ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
 Progress = Callable[[str], None]
+CONTAINERS_ONLY = (
+    Capability.CONTAINERS,
+    Capability.GRAPH_DATABASE,
+    Capability.POLICY_SERVER,
+    Capability.DIRECTORY,
+    Capability.KEY_CUSTODY,
+    Capability.RESOURCE_LIMITS,
+)
 
 
 def new_run_id() -> str:
@@ -76,6 +84,7 @@ def provision(
         own_disks = make_disks(profile.nodes, workdir) if disks else NoDisks(NOT_ASKED)
         deployment = _sites(profile, run_id, seed, workdir, network_defects)
         started.append(deployment)
+        deployment.missing |= dict.fromkeys(CONTAINERS_ONLY, "plain processes here. Use --driver containers")
         vendor = VendorAuthority()
         deployment.vendor = vendor
         make_nodes(deployment, vendor, defects)
