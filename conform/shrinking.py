@@ -17,6 +17,7 @@ FRESH, AT_LEAST = 10, 9  # of so many fresh tries so many must fail, so that a l
 @dataclass(frozen=True)
 class Replayed:
     check: str
+    alone: Try  # without the schedule, before the tries: they run on a deployment that has been at work
     tries: tuple[Try, ...]
 
     @property
@@ -24,7 +25,10 @@ class Replayed:
         return sum(each.fails for each in self.tries)
 
     def sentence(self, schedule: Schedule) -> str:
-        return f"{self.check}: fails {self.failed} of {len(self.tries)} under {schedule.name} ({schedule.size})"
+        return (
+            f"{self.check}: fails {self.failed} of {len(self.tries)} under {schedule.name} ({schedule.size}), "
+            f"{'fails' if self.alone.fails else 'passes'} without it"
+        )
 
 
 @dataclass(frozen=True)
@@ -50,14 +54,15 @@ class Result:
 
 
 def replay(bench: Bench, schedule: Schedule, times: int, tell: Told) -> list[Replayed]:
-    """Each check so many times."""
+    """Each check once without the schedule, then so many times under it."""
     found = []
     for check in bench.checks:
+        alone = _alone(bench, check, tell)
         tries = []
         for number in range(1, times + 1):
             tries.append(bench.run(check, schedule))
             tell(f"{check} {number}/{times}: {tries[-1].verdict.value} {tries[-1].reason[:160]}".rstrip())
-        found.append(Replayed(check, tuple(tries)))
+        found.append(Replayed(check, alone, tuple(tries)))
     return found
 
 
@@ -127,19 +132,24 @@ def _confirmed(bench: Bench, check: str, accepted: list[Schedule], tell: Told) -
     return accepted[0], sum(bench.run(check, accepted[0]).fails for _ in range(FRESH))
 
 
+def _alone(bench: Bench, check: str, tell: Told) -> Try:
+    """A run without the schedule. The first on a deployment: what a fresh one does once (sign in, connect) is over."""
+    alone = bench.run(check, None)
+    tell(f"{check} without a schedule: {alone.verdict.value} {alone.reason[:160]}".rstrip())
+    return alone
+
+
 def _failing(bench: Bench, schedule: Schedule, tell: Told) -> Try:
     """The first check that passes without the schedule and fails under it."""
     broken = []
     for check in bench.checks:
+        if _alone(bench, check, tell).fails:
+            broken.append(check)
+            continue
         under = bench.run(check, schedule)
         tell(f"{check} under {schedule.name}: {under.verdict.value} {under.reason[:160]}".rstrip())
-        if not under.fails:
-            continue
-        alone = bench.run(check, None)
-        tell(f"{check} without it: {alone.verdict.value} {alone.reason[:160]}".rstrip())
-        if not alone.fails:
+        if under.fails:
             return under
-        broken.append(check)
     if broken:
         raise NothingFound(f"{', '.join(broken)} fails without any schedule too: the schedule is not what breaks it")
     raise NothingFound(f"nothing fails under {schedule.name} ({schedule.size}): there is nothing to shrink")

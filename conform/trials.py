@@ -6,6 +6,8 @@ events, and no report is built.
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,6 +21,9 @@ from environments.schedules.model import Schedule
 from reports.verdicts import Verdict
 
 ORPHANED = (Verdict.ERROR, Verdict.UNTESTABLE)
+# What is tested has rhythms of its own (a node polls and syncs every so often). Tries at the same beat would be one try
+# counted many times, so each begins at another, by the seed.
+PHASE_S = 0.5
 
 
 class NoTrial(Exception):
@@ -51,6 +56,7 @@ class Bench:
         self.runs = 0
         self._checking, self._items = checking, {item.nodeid: item for item in items}
         self._done: list[Running] = []
+        self._phases = random.Random(f"{checking.settings.seed}/phases")
         checking.judged = self._done.append
 
     @property
@@ -64,6 +70,7 @@ class Bench:
         self._done.clear()
         self.runs += 1
         item.user_properties.clear()
+        time.sleep(self._phases.uniform(0, PHASE_S))
         # What comes next is in the same module: the check is torn down, the deployment of the session stays.
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=item.parent)
         judged = item.stash[RUNNING].judged

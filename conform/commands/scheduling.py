@@ -162,7 +162,9 @@ def replay(
     found = _benched(asked, lambda bench: shrinking.replay(bench, schedule, times, tell), check)
     failed = any(each.failed for each in found)
     if as_json:
-        checks = [{"check": each.check, "failed": each.failed, "of": len(each.tries)} for each in found]
+        checks = [
+            {"check": e.check, "failed": e.failed, "of": len(e.tries), "without": e.alone.verdict.value} for e in found
+        ]
         print_json({**_circumstances(settings), "schedule": schedule.document(), "checks": checks})
     else:
         for each in found:
