@@ -81,6 +81,8 @@ def start_background(services: Services) -> None:
         module("maestro").start(services)
     if services.role == "edge":
         module("sync").start(services)
+    if services.role == "control" and services.config.mode in ("A", "B"):
+        module("metering").start(services)
 
 
 class Outermost:

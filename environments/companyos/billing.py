@@ -11,21 +11,48 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from environments.companyos import jws
 from environments.companyos.errors import ApiError
-from environments.companyos.services import Principal, Services
+from environments.companyos.services import SYSTEM_TENANT, Principal, Services
+from environments.companyos.storage import billing as ledger
+
+TOLERANCE_S = 300  # the provider's own libraries allow as much
+MAX_EVENT_BYTES = 1 << 20
 
 
 def usage(services: Services, principal: Principal) -> dict[str, Any]:
     """Metered per tenant: counts, never content."""
     with services.store.transaction(principal.tenant) as tx:
-        return {"tenant": principal.tenant, "seats": len(tx.list_users()), "objects": tx.counts()}
+        seats = len(tx.list_users())
+        return {"tenant": principal.tenant, "seats": seats, "objects": tx.counts(), "metered": ledger.metered(tx)}
 
 
-def signed(secret: str, header: str, body: bytes) -> bool:
-    """Stripe's scheme: `t=..,v1=..`, HMAC-SHA256 over `t.body`."""
+def signed(secret: str, header: str, body: bytes, now_s: float) -> bool:
+    """Stripe's scheme: `t=..,v1=..`, HMAC-SHA256 over `t.body`, not older than TOLERANCE_S."""
     parts = dict(item.split("=", 1) for item in header.split(",") if "=" in item)
-    expected = hmac.new(secret.encode(), f"{parts.get('t', '')}.".encode() + body, hashlib.sha256).hexdigest()
-    return hmac.compare_digest(expected, parts.get("v1", ""))
+    stamp = parts.get("t", "")
+    expected = hmac.new(secret.encode(), f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+    fresh = stamp.isascii() and stamp.isdigit() and len(stamp) < 12 and abs(now_s - int(stamp)) <= TOLERANCE_S
+    return hmac.compare_digest(expected.encode(), parts.get("v1", "").encode()) and fresh
+
+
+def event_id(body: bytes) -> str:
+    """The id that the provider gave its event, the same each time that it is delivered."""
+    try:
+        found = jws.parse_json(body)
+    except jws.JwsError as error:
+        raise ApiError("INVALID", message=str(error)) from None
+    identifier = found.get("id") if isinstance(found, dict) else None
+    if not isinstance(identifier, str) or not identifier.isascii() or not 0 < len(identifier) <= 200:
+        raise ApiError("INVALID", message="the event has no id")
+    return identifier
+
+
+def receive(services: Services, identifier: str) -> None:
+    """An event of the provider; what is delivered again counts once."""
+    with services.store.transaction(SYSTEM_TENANT) as tx:
+        if ledger.first_time(tx, f"stripe-event/{identifier}"):
+            tx.append_audit(services.audit.entry(SYSTEM_TENANT, "stripe", "billing.event", "event", identifier))
 
 
 def directory(services: Services, principal: Principal) -> list[dict[str, Any]]:
@@ -43,12 +70,10 @@ def routes(services: Services) -> list[Route]:
         if services.config.stripe_key is None:
             raise ApiError("CAPABILITY_ABSENT", message="no payment provider is configured")
         body = await request.body()
-        if len(body) > 1 << 20 or not signed(
-            services.config.stripe_key, request.headers.get("stripe-signature", ""), body
-        ):
+        header = request.headers.get("stripe-signature", "")
+        if len(body) > MAX_EVENT_BYTES or not signed(services.config.stripe_key, header, body, services.clock.now()):
             raise ApiError("INVALID", message="bad signature")
-        digest = hashlib.sha256(body).hexdigest()
-        await run_in_threadpool(services.audit.append, "_system", "stripe", "billing.event", "event", digest)
+        await run_in_threadpool(receive, services, event_id(body))
         return JSONResponse({"received": True})
 
     def users(request: Request) -> Response:

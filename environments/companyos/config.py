@@ -44,6 +44,7 @@ class NodeConfig(Strict):
     policy_poll_s: float = 0.3
     sync_interval_s: float = 0.2
     model_server: str | None = None
-    stripe_key: str | None = None
+    stripe_key: str | None = None  # A, B: the payment provider's key; it signs its webhooks with it too
+    stripe_url: str | None = None  # A, B: where the provider's API is; None: nothing is billed
     defects: list[str] = []  # known-bad behaviours switched on for this node
     log_level: str = "INFO"

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from environments.companyos import limits, maestro
+from environments.companyos import limits, maestro, metering
 from environments.companyos.errors import ApiError
 from environments.companyos.services import Principal, Services
 from environments.companyos.storage.base import Doc, Tx
@@ -327,6 +327,7 @@ def launch_run(context: Context, runbook: str, input: Any = None) -> Doc:
     with context.transaction() as tx:
         tx.put_run(doc)
         changed(context, tx, "run.create", doc["id"])
+        metering.meter(context.services, tx, "run")
     maestro.wake(context.services)
     return doc
 

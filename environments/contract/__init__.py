@@ -20,6 +20,7 @@ from environments.contract.deployment import (
     User,
     Vendor,
 )
+from environments.contract.payments import PaymentRequest, Payments
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
 from environments.link import Episode, LinkState
 
@@ -40,6 +41,8 @@ __all__ = [
     "Listener",
     "Mode",
     "Node",
+    "PaymentRequest",
+    "Payments",
     "Response",
     "SuiteError",
     "TransportError",

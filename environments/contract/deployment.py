@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from environments.contract.payments import Payments
 from environments.link import LinkState
 
 
@@ -36,6 +37,7 @@ class Capability(StrEnum):
     DISK_FAULTS = "disk-faults"  # make the disk of a node full, read-only or slow
     FILE_ACCESS = "file-access"  # the node's configuration and data files can be read
     LISTENERS = "listeners"  # the sockets that listen in a site can be enumerated
+    PAYMENTS = "payments"  # the payment provider of hosted nodes is a stand-in that records and can fail
     CONTAINERS = "containers"  # services run in containers of images whose digests and settings can be inspected
     GRAPH_DATABASE = "graph-database"  # the graph of a core node is kept in a database of its own
     POLICY_SERVER = "policy-server"  # policy is decided by a server beside the API, which can be broken
@@ -421,6 +423,11 @@ class Deployment(Protocol):
     def disks(self) -> Disks: ...
     @property
     def vendor(self) -> Vendor: ...
+    @property
+    def payments(self) -> Mapping[str, Payments]:
+        """Node -> its payment provider; hosted nodes have one."""
+        ...
+
     @property
     def calibration(self) -> Sequence[Calibration]: ...
     @property

@@ -57,6 +57,13 @@ CREATE TABLE tombstones (
 CREATE TABLE sync_marks (
   tenant_id text NOT NULL, node_id text NOT NULL, seq bigint NOT NULL, PRIMARY KEY (tenant_id, node_id));
 
+-- What a hosted node bills for; written with the change that it bills.
+CREATE TABLE billing_events (
+  tenant_id text NOT NULL, id uuid NOT NULL, kind text NOT NULL, quantity integer NOT NULL,
+  at text COLLATE "C" NOT NULL, billed boolean NOT NULL DEFAULT false,
+  PRIMARY KEY (tenant_id, id));
+CREATE INDEX billing_events_waiting ON billing_events (tenant_id, at, id) WHERE NOT billed;
+
 -- The node's own tables: visible only to a transaction of the tenant `_system`.
 CREATE TABLE node_meta (key text PRIMARY KEY, value text NOT NULL);
 CREATE TABLE node_tenants (name text PRIMARY KEY);
@@ -69,14 +76,14 @@ DO $$
 DECLARE name text;
 BEGIN
   FOREACH name IN ARRAY ARRAY['entities', 'relationships', 'investigations', 'investigation_entities', 'runs', 'users',
-                              'events', 'event_counters', 'tombstones', 'sync_marks'] LOOP
+                              'events', 'event_counters', 'tombstones', 'sync_marks', 'billing_events'] LOOP
     EXECUTE format('CREATE POLICY tenant ON %I USING (tenant_id = companyos_tenant()) WITH CHECK (tenant_id = companyos_tenant())', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['node_meta', 'node_tenants', 'run_queue', 'audit'] LOOP
     EXECUTE format('CREATE POLICY node ON %I USING (companyos_tenant() = ''_system'') WITH CHECK (companyos_tenant() = ''_system'')', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entities', 'relationships', 'investigations', 'investigation_entities', 'runs', 'users',
-                              'events', 'event_counters', 'tombstones', 'sync_marks',
+                              'events', 'event_counters', 'tombstones', 'sync_marks', 'billing_events',
                               'node_meta', 'node_tenants', 'run_queue', 'audit'] LOOP
     EXECUTE format('ALTER TABLE %I OWNER TO companyos_owner', name);
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);

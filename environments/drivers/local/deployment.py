@@ -18,6 +18,7 @@ from environments.drivers.local.dependencies import DependencyFaults
 from environments.drivers.local.disks import NodeDisks, NoDisks
 from environments.drivers.local.hosts import SiteHost
 from environments.drivers.local.node import LocalNode
+from environments.drivers.local.payments import StripeDouble
 from profiles import Profile
 
 
@@ -42,6 +43,7 @@ class LocalDeployment:
         self.vendor: Vendor
         self.clock: SiteClock | NoClock = NoClock("no clock was made")
         self.disks: NodeDisks | NoDisks = NoDisks("no disk was made")
+        self.payments: dict[str, StripeDouble] = {}
         self.calibration: Sequence[Calibration] = ()
         self.dependencies = DependencyFaults()
         self.canaries: Mapping[str, Mapping[str, bool]] = {}
@@ -107,6 +109,8 @@ class LocalDeployment:
         if Capability.EGRESS_LEDGER in self.capabilities:
             self.egress.mode(self.spec.egress.answer)
         self.dependencies.heal()
+        for provider in self.payments.values():
+            provider.answer("ok")
         self.clock.release_all()
         self.disks.heal()
         for node in self.locals.values():

@@ -21,10 +21,11 @@ from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import VendorAuthority, enrol
 from environments.contract import Capability, SuiteError
-from environments.drivers.local import faketime, postgres
+from environments.drivers.local import faketime, payments, postgres
 from environments.drivers.local.clock import NoClock, prove
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
+from environments.drivers.local.hosts import free_port
 from environments.drivers.local.node import LocalNode, write_private
 from environments.drivers.local.nodes import make_nodes, seed_user
 from profiles import Profile
@@ -88,6 +89,7 @@ def provision(
         vendor = VendorAuthority()
         deployment.vendor = vendor
         make_nodes(deployment, vendor, defects)
+        _payments(deployment)
         _disks(deployment, own_disks)
         deployment.clock = faketime.clock_of(deployment.locals, clocks)
         if dependencies:
@@ -142,6 +144,19 @@ def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defe
     deployment.on_close(network.stop)
     network.egress.mode(profile.egress.answer)
     return deployment
+
+
+def _payments(deployment: LocalDeployment) -> None:
+    """Hosted nodes bill; the provider's double is there before they are, and no part of them."""
+    namespaced = Capability.PACKET_LINKS in deployment.capabilities
+    for name, node in deployment.locals.items():
+        if node.variant not in payments.VARIANTS:
+            continue
+        port = payments.PORT if namespaced else free_port()
+        double = payments.StripeDouble(deployment.workdir / name / "payments", node.config["stripe_key"])
+        node.instruments.add(double.start(deployment.hosts[node.site], port))
+        node.config["stripe_url"] = f"http://127.0.0.1:{port}"
+        deployment.payments[name] = double
 
 
 def _interpose(deployment: LocalDeployment) -> None:
