@@ -19,6 +19,28 @@ class SeedUser(Strict):
     roles: list[str]
 
 
+class DirectoryConfig(Strict):
+    """The customer's directory of people: see environments.companyos.directory."""
+
+    kind: Literal["ldap", "oidc"]
+    tenant: str  # whose people are in it
+    recheck_s: float = 60.0  # someone who is disabled there is out here within so long
+    answer_s: float = 3.0  # no answer for so long: it is away
+    roles: dict[str, str]  # name of a group -> role
+    # ldap
+    url: str = ""
+    base_dn: str = ""
+    bind_dn: str = ""
+    bind_password: str = ""
+    user_filter: str | None = None  # with {username}; None: inetOrgPerson by uid, not locked
+    # oidc
+    issuer: str = ""
+    client_id: str = ""
+    client_secret: str = ""
+    redirect_uri: str = ""
+    username_claim: str = "preferred_username"
+
+
 class NodeConfig(Strict):
     """Written by a driver as JSON, read by every service of the node (`python -m environments.companyos.serve`)."""
 
@@ -40,6 +62,7 @@ class NodeConfig(Strict):
     postgres_app_dsn: str | None = None  # application role; services
     trust_roots: list[dict[str, Any]] = []  # public JWKs of the vendor (licence, bundle, policy, export)
     seed_users: list[SeedUser] = []
+    directory: DirectoryConfig | None = None  # B, C: people of the customer; None: this node's own accounts alone
     clock_file: Path | None = None  # holds a frozen time (seconds since the epoch) or nothing; see clock.py
     policy_poll_s: float = 0.3
     sync_interval_s: float = 0.2

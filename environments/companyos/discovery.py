@@ -84,6 +84,7 @@ def document(services: Services) -> dict[str, Any]:
             "max_depth": limits.MAX_DEPTH,
             "max_bundle_bytes": limits.MAX_BUNDLE_BYTES,
             "cold_start_s": limits.COLD_START_S[config.mode],
+            **({"directory_recheck_s": config.directory.recheck_s} if config.directory else {}),
         },
         "ports": [
             {"service": service, "port": port, "interface": "127.0.0.1" if service == "postgres" else config.listen}

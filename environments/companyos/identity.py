@@ -1,4 +1,4 @@
-"""Local accounts, passwords, and the node's tokens (JWS EdDSA, key of the node's own)."""
+"""Local accounts, people of the customer's directory, and the node's tokens (JWS EdDSA, key of the node's own)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from joserfc import jws
 from joserfc.errors import JoseError
@@ -17,6 +19,8 @@ from joserfc.jwk import OKPKey
 
 from environments.companyos.clock import Clock
 from environments.companyos.config import NodeConfig
+from environments.companyos.directory import Away, Person, Refused, open_directory
+from environments.companyos.directory.sessions import Sessions
 from environments.companyos.errors import ApiError
 from environments.companyos.services import Principal
 from environments.companyos.storage.base import Store
@@ -68,18 +72,57 @@ class Identity:
         self.clock = clock
         self.key = OKPKey.import_key(json.loads(key_file(config).read_text()))
         self._registry = jws.JWSRegistry(algorithms=ALGORITHMS)
+        self.directory = open_directory(config.directory)
+        recheck_s = config.directory.recheck_s if config.directory else 0.0
+        self.sessions = Sessions(store, self.directory, recheck_s) if self.directory else None
 
     def login(self, tenant: str, username: str, password: str) -> str:
-        """A token; ApiError UNAUTHENTICATED, the same for an unknown tenant, user, or a wrong password."""
+        """A token; ApiError UNAUTHENTICATED, the same for an unknown tenant, user, or a wrong password, UNAVAILABLE if
+        the directory that would know does not answer. Accounts of the node itself come first: they work without it."""
         with self.store.transaction(tenant) as tx:
             user = tx.get_user(username)
+        if user is None and self.in_directory(tenant) and self.directory and self.directory.kind == "ldap":
+            return self.vouched(lambda: cast(Any, self.directory).authenticate(username, password))
         # The hash is computed for unknown users too, so that time does not tell who exists.
         good = check_password(password, user["passwordHash"] if user else _NOBODY)
         if user is None or not good or user["disabled"]:
             raise ApiError("UNAUTHENTICATED", message="bad credentials")
         return self.issue(username, tenant, user["roles"])
 
-    def issue(self, sub: str, tenant: str, roles: list[str]) -> str:
+    def in_directory(self, tenant: str) -> bool:
+        return self.config.directory is not None and tenant == self.config.directory.tenant
+
+    def begin(self) -> str:
+        """Where a person signs in at the customer's provider. ApiError CAPABILITY_ABSENT without one, UNAVAILABLE."""
+        try:
+            return str(self.provider().begin())
+        except Away:
+            raise ApiError("UNAVAILABLE", message="the provider does not answer") from None
+
+    def finish(self, state: str, code: str) -> str:
+        """A token for the person that the provider sent back; ApiError as for `login`."""
+        provider = self.provider()
+        return self.vouched(lambda: provider.finish(state, code))
+
+    def provider(self) -> Any:
+        if self.directory is None or self.directory.kind != "oidc":
+            raise ApiError("CAPABILITY_ABSENT", message="this node is not federated")
+        return self.directory
+
+    def vouched(self, ask: Callable[[], Person]) -> str:
+        """A token of a session that begins with what the directory says now."""
+        assert self.config.directory is not None and self.sessions is not None
+        tenant = self.config.directory.tenant
+        try:
+            person = ask()
+        except Refused:
+            raise ApiError("UNAUTHENTICATED", message="bad credentials") from None
+        except Away:
+            raise ApiError("UNAVAILABLE", message="the directory does not answer") from None
+        session = self.sessions.open(tenant, person)
+        return self.issue(person.username, tenant, list(person.roles), session)
+
+    def issue(self, sub: str, tenant: str, roles: list[str], session: str | None = None) -> str:
         now = int(self.clock.now())
         claims = {
             "iss": self.config.node_id,
@@ -90,6 +133,8 @@ class Identity:
             "iat": now,
             "exp": now + TOKEN_TTL_S,
         }
+        if session is not None:
+            claims["sid"] = session
         header = {"alg": "EdDSA", "typ": "JWT", "kid": self.key.kid}
         return jws.serialize_compact(header, json.dumps(claims).encode(), self.key, registry=self._registry)
 
@@ -106,7 +151,13 @@ class Identity:
             raise refused
         if not isinstance(principal.tenant, str) or not principal.tenant:
             raise refused
-        return principal
+        return principal if claims.get("sid") is None else self.still(principal, str(claims["sid"]))
+
+    def still(self, principal: Principal, session: str) -> Principal:
+        """Someone of the directory, with the roles that it gives them now."""
+        if self.sessions is None:
+            raise ApiError("UNAUTHENTICATED", message="this node has no directory")
+        return replace(principal, roles=self.sessions.roles(session))
 
     def claims(self, token: str) -> dict[str, Any]:
         """The payload of a token whose signature is good. JoseError or ValueError otherwise."""

@@ -38,7 +38,9 @@ class Answer:
 class Channel:
     """One connection to one base URL, opened at the first request and closed at the first fault. Not thread-safe."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, *, deadline_s: float | None = None) -> None:
+        """deadline_s: of connecting and of each exchange; None: as long as a slow link needs."""
+        self.deadline_s = deadline_s
         parts = urlsplit(base)
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.prefix = parts.path.rstrip("/")
@@ -67,9 +69,10 @@ class Channel:
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, answer_bytes: int
     ) -> Answer:
         """One try on the open connection or a new one."""
-        deadline = time.monotonic() + allowance_s(len(body or b"") + answer_bytes)
+        limit_s = allowance_s(len(body or b"") + answer_bytes) if self.deadline_s is None else self.deadline_s
+        deadline = time.monotonic() + limit_s
         try:
-            connection = self.connection or connect(self.host, self.port)
+            connection = self.connection or connect(self.host, self.port, self.deadline_s or CONNECT_S)
             self.connection = connection
             assert connection.sock is not None
             connection.sock.settimeout(max(1.0, deadline - time.monotonic()))
@@ -100,10 +103,10 @@ def allowance_s(size: int) -> float:
     return SILENCE_S + 5.0 + size / SLOWEST_BYTES_S
 
 
-def connect(host: str, port: int) -> http.client.HTTPConnection:
+def connect(host: str, port: int, connect_s: float = CONNECT_S) -> http.client.HTTPConnection:
     """A connection that notices a dead link: unacknowledged data, or an idle wait for the answer, both within
     SILENCE_S."""
-    connection = http.client.HTTPConnection(host, port, timeout=CONNECT_S)
+    connection = http.client.HTTPConnection(host, port, timeout=connect_s)
     connection.connect()
     sock = connection.sock
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -9,12 +9,12 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from environments.companyos.errors import ApiError
 from environments.companyos.identity import TOKEN_TTL_S
-from environments.companyos.services import Services
+from environments.companyos.services import SYSTEM_TENANT, Services
 from environments.companyos.storage.rows import storable
 
 MAX_JSON_BYTES = 1 << 20
@@ -58,6 +58,32 @@ def login(services: Services, body: dict[str, Any]) -> dict[str, Any]:
     return {"accessToken": token, "tokenType": "Bearer", "expiresIn": TOKEN_TTL_S}
 
 
+def come_back(services: Services, request: Request) -> dict[str, Any]:
+    """From the customer's provider, with what it gave."""
+    state, code = (request.query_params.get(name, "") for name in ("state", "code"))
+    if not state or not code or len(state) + len(code) > 4000:
+        raise ApiError("UNAUTHENTICATED", message="the provider did not let the person in")
+    tenant = services.config.directory.tenant if services.config.directory else SYSTEM_TENANT
+    try:
+        token = services.identity.finish(state, code)
+    except ApiError:
+        services.audit.append(tenant, "federated", "login", "user", "federated", "denied")
+        raise
+    username = services.identity.verify(token).sub
+    services.audit.append(tenant, username, "login", "user", username)
+    return {"accessToken": token, "tokenType": "Bearer", "expiresIn": TOKEN_TTL_S}
+
+
+def federation_routes(services: Services) -> list[Route]:
+    def start(request: Request) -> Response:
+        return RedirectResponse(services.identity.begin(), 302, {"Cache-Control": "no-store"})
+
+    def callback(request: Request) -> Response:
+        return JSONResponse(come_back(services, request), headers={"Cache-Control": "no-store"})
+
+    return [Route("/v1/auth/oidc/start", start), Route("/v1/auth/oidc/callback", callback)]
+
+
 def identity_routes(services: Services) -> list[Route]:
     async def log_in(request: Request) -> Response:
         return JSONResponse(await run_in_threadpool(login, services, await read_json(request)))
@@ -65,7 +91,8 @@ def identity_routes(services: Services) -> list[Route]:
     async def keys(request: Request) -> Response:
         return JSONResponse(services.identity.jwks())
 
-    return [Route("/v1/auth/login", log_in, methods=["POST"]), Route("/v1/auth/jwks.json", keys)]
+    mounted = [Route("/v1/auth/login", log_in, methods=["POST"]), Route("/v1/auth/jwks.json", keys)]
+    return mounted + (federation_routes(services) if services.config.mode == "B" else [])
 
 
 def event_routes(services: Services) -> list[Route]:

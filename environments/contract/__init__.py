@@ -20,6 +20,7 @@ from environments.contract.deployment import (
     User,
     Vendor,
 )
+from environments.contract.directory import Directory
 from environments.contract.payments import PaymentRequest, Payments
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
 from environments.link import Episode, LinkState
@@ -30,6 +31,7 @@ __all__ = [
     "Client",
     "Clock",
     "Deployment",
+    "Directory",
     "Disks",
     "EgressAttempt",
     "Episode",

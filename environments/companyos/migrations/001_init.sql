@@ -68,6 +68,9 @@ CREATE INDEX billing_events_waiting ON billing_events (tenant_id, at, id) WHERE 
 CREATE TABLE node_meta (key text PRIMARY KEY, value text NOT NULL);
 CREATE TABLE node_tenants (name text PRIMARY KEY);
 CREATE TABLE run_queue (run_id uuid NOT NULL, tenant text NOT NULL, PRIMARY KEY (tenant, run_id));
+CREATE TABLE directory_sessions (
+  id uuid PRIMARY KEY, of_tenant text NOT NULL, username text NOT NULL, roles text NOT NULL, secret text NOT NULL,
+  checked_at double precision NOT NULL, ended boolean NOT NULL DEFAULT false);
 CREATE TABLE audit (
   seq bigint PRIMARY KEY, at text COLLATE "C" NOT NULL, tenant text NOT NULL, actor text NOT NULL, action text NOT NULL,
   object_type text NOT NULL, object_id text NOT NULL, outcome text NOT NULL, prev text NOT NULL, hash text NOT NULL);
@@ -79,12 +82,12 @@ BEGIN
                               'events', 'event_counters', 'tombstones', 'sync_marks', 'billing_events'] LOOP
     EXECUTE format('CREATE POLICY tenant ON %I USING (tenant_id = companyos_tenant()) WITH CHECK (tenant_id = companyos_tenant())', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['node_meta', 'node_tenants', 'run_queue', 'audit'] LOOP
+  FOREACH name IN ARRAY ARRAY['node_meta', 'node_tenants', 'run_queue', 'directory_sessions', 'audit'] LOOP
     EXECUTE format('CREATE POLICY node ON %I USING (companyos_tenant() = ''_system'') WITH CHECK (companyos_tenant() = ''_system'')', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entities', 'relationships', 'investigations', 'investigation_entities', 'runs', 'users',
                               'events', 'event_counters', 'tombstones', 'sync_marks', 'billing_events',
-                              'node_meta', 'node_tenants', 'run_queue', 'audit'] LOOP
+                              'node_meta', 'node_tenants', 'run_queue', 'directory_sessions', 'audit'] LOOP
     EXECUTE format('ALTER TABLE %I OWNER TO companyos_owner', name);
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
