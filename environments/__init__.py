@@ -46,6 +46,20 @@ def provision(
     )
 
 
+def unusable(driver: str) -> str:
+    """Why this machine cannot run that driver, with the remedy, told before anything is made; empty if it can."""
+    if driver != "containers":
+        return ""
+    from environments.drivers.containers.provision import preflight
+    from environments.images import ImagesError
+
+    try:
+        preflight()
+    except ImagesError as refusal:
+        return str(refusal)
+    return ""
+
+
 def _driver(name: str) -> Driver:
     """What a run does not use is not imported: the local driver needs no packages of an engine."""
     if name == "local":
