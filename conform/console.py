@@ -7,8 +7,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -61,6 +62,12 @@ def completes(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     return complete
 
 
+def _drivers() -> Iterable[str]:
+    from environments import DRIVERS
+
+    return DRIVERS
+
+
 def _profiles() -> Iterable[str]:
     import profiles
 
@@ -89,3 +96,12 @@ complete_profile = completes(_profiles)
 complete_requirement = completes(_requirements)
 complete_suite = completes(_suites)
 complete_defect = completes(_defects)
+
+DriverOption = Annotated[
+    str,
+    typer.Option(
+        "--driver",
+        help="How a profile becomes real: local (processes) or containers (docs/containers.md).",
+        autocompletion=completes(_drivers),
+    ),
+]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 # A network defect says what it does in its docstring; which proof must catch it follows from where it sits.
 _NETWORK_KILLS = {"router": ("META-03",), "sentinel": ("META-04",)}
@@ -15,6 +16,14 @@ class KnownDefect:
     modes: tuple[str, ...]  # modes whose nodes can carry it; empty: any
     phase: str  # service, install or network
     says: str
+    drivers: tuple[str, ...] = ()  # drivers that can be made so; empty: any
+
+    def lives_in(self, driver: str) -> bool:
+        return not self.drivers or driver in self.drivers
+
+    def claiming(self, requirements: Collection[str]) -> KnownDefect:
+        """Held to no more than these."""
+        return replace(self, kills=tuple(each for each in self.kills if each in requirements))
 
     @property
     def network(self) -> bool:
@@ -27,7 +36,9 @@ def known() -> dict[str, KnownDefect]:
     from environments.network.defects import DEFECTS
 
     found = {
-        name: KnownDefect(name, each.kills, each.modes, each.phase, " ".join(each.says.split()))
+        name: KnownDefect(
+            name, each.kills, each.modes, each.phase, " ".join(each.says.split()), getattr(each, "drivers", ())
+        )
         for name, each in sorted(registry().items())
     }
     for name, function in sorted(DEFECTS.items()):

@@ -23,10 +23,21 @@ from reports.verdicts import WORST_FIRST, Verdict
 LIMIT_S = 240.0  # one process of the matrix; beyond it the defect is an error
 EDGE_ALONE = Path(__file__).with_name("edge-alone.yaml")  # of no use but here, where every second counts
 Tell = Callable[[str, str], None]
+Circumstances = tuple[str, int]  # driver, seed
 
 
-def run(defects: Sequence[KnownDefect], folder: Path, *, parallel: int, seed: int, clean: bool, tell: Tell) -> Matrix:
-    """The matrix of these defects. Each process has a folder of its own in `folder`, with its journal and log."""
+def run(
+    defects: Sequence[KnownDefect],
+    folder: Path,
+    *,
+    parallel: int,
+    seed: int,
+    clean: bool,
+    tell: Tell,
+    driver: str = "local",
+) -> Matrix:
+    """The matrix of these defects in deployments of that driver. Each process has a folder of its own in `folder`,
+    with its journal and log."""
     began = time.monotonic()
     entries, checks = catalogue.catalogue(), catalogue.checks()
     planner = Planner([profiles.load(name) for name in (*profiles.ids(), str(EDGE_ALONE))], checks, entries)
@@ -34,15 +45,18 @@ def run(defects: Sequence[KnownDefect], folder: Path, *, parallel: int, seed: in
     cleans = planner.clean(plans) if clean else []
     # The longest first, so that the short ones fill what is left of the time: clean runs, then what waits for a sync.
     longest_first = sorted((plan for plan in plans if plan.profiles), key=planner.seconds, reverse=True)
-    found = _run_all([*cleans, *longest_first], folder, parallel, seed, tell)
+    found = _run_all([*cleans, *longest_first], folder, parallel, (driver, seed), tell)
     rows = [_row(plan, found.get(plan.name)) for plan in plans]
     verdicts, reasons = _clean(cleans, found)
     in_force = dict.fromkeys(check.requirement for check in checks)
     kills = kills_of(rows)
-    complete = clean and {defect.name for defect in defects} == set(known())
+    complete = clean and {each.name: each for each in defects} == {
+        name: each for name, each in known().items() if each.lives_in(driver)
+    }
     without = [each for each in entries if each in in_force and each not in kills and not entries[each].meta]
     return Matrix(
         suites_digest=suites_digest(),
+        driver=driver,
         complete=complete,
         clean=verdicts,
         clean_reasons=reasons,
@@ -82,11 +96,13 @@ class Outcome:
         return min(found, key=WORST_FIRST.index).value if found else "not-run"
 
 
-def _run_all(plans: Sequence[Plan], folder: Path, parallel: int, seed: int, tell: Tell) -> dict[str, Outcome]:
+def _run_all(
+    plans: Sequence[Plan], folder: Path, parallel: int, circumstances: Circumstances, tell: Tell
+) -> dict[str, Outcome]:
     processes = _Processes()
     found: dict[str, Outcome] = {}
     with ThreadPoolExecutor(parallel) as pool:
-        futures = [pool.submit(processes.run, plan, folder / plan.name, seed) for plan in plans]
+        futures = [pool.submit(processes.run, plan, folder / plan.name, circumstances) for plan in plans]
         try:
             for future in as_completed(futures):
                 outcome = future.result()
@@ -119,7 +135,7 @@ class _Processes:
         self._lock = threading.Lock()
         self._stopped = False
 
-    def run(self, plan: Plan, folder: Path, seed: int) -> Outcome:
+    def run(self, plan: Plan, folder: Path, circumstances: Circumstances) -> Outcome:
         folder.mkdir(parents=True, exist_ok=True)
         began, problem = time.monotonic(), ""
         with (folder / "pytest.log").open("wb") as log:
@@ -127,7 +143,7 @@ class _Processes:
                 if self._stopped:
                     return Outcome(plan, folder, 0.0, "stopped")
                 process = subprocess.Popen(
-                    _command(plan, folder, seed),
+                    _command(plan, folder, circumstances),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -164,13 +180,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(5)
 
 
-def _command(plan: Plan, folder: Path, seed: int) -> list[str]:
+def _command(plan: Plan, folder: Path, circumstances: Circumstances) -> list[str]:
+    driver, seed = circumstances
     root = catalogue.SUITES.parent
     ini = root / "pyproject.toml"
     command = [sys.executable, "-m", "pytest", str(catalogue.SUITES), "--rootdir", str(root)]
     command += ["-c", str(ini) if ini.is_file() else os.devnull, "-o", "addopts=", "--import-mode=importlib"]
     command += ["-p", "conform.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-q", "--tb=short"]
-    command += ["--no-report", "--run-dir", str(folder), "--seed", str(seed)]
+    command += ["--no-report", "--run-dir", str(folder), "--seed", str(seed), "--driver", driver]
     for profile in plan.profiles:
         command += ["--profile", str(EDGE_ALONE) if profile == EDGE_ALONE.stem else profile]
     for requirement in (*plan.claimed, *plan.sample):

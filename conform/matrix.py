@@ -48,6 +48,7 @@ class Matrix(BaseModel):
 
     format: str = FORMAT
     suites_digest: str
+    driver: str = "local"
     complete: bool  # every known defect and the clean run
     clean: dict[str, str]  # requirement -> verdict without defects, the worst of the profiles it ran in
     clean_reasons: dict[str, str] = {}

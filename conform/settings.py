@@ -14,11 +14,11 @@ import pytest
 
 import profiles
 from conform import catalogue
+from environments import DRIVERS, unusable
 from environments.schedules.model import Schedule, ScheduleError
 from profiles import LinkSpec, Profile, ProfileError
 from profiles.load import preset, presets
 
-DRIVERS = ("local",)
 Clocks = Literal["knob", "faketime"]
 CLOCKS: tuple[Clocks, ...] = get_args(Clocks)
 SCHEDULE = "schedule.yaml"  # in the folder of a run: the compiled schedule
@@ -82,7 +82,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("conform", "CompanyOS conformance (checks under suites/)")
     add = group.addoption
     add("--profile", action="append", default=[], metavar="ID", help="profile id or file; repeatable (default: all)")
-    add("--driver", default=DRIVERS[0], help="how a profile becomes real (default: local processes)")
+    add("--driver", default=DRIVERS[0], help="how a profile becomes real: local (processes, the default) or containers")
     add("--only", action="append", default=[], metavar="REQ", help="requirement id; repeatable")
     add("--suite", action="append", default=[], metavar="NAME", help="suite name; repeatable")
     add("--defect", action="append", default=[], metavar="NAME", help="switch on a known-bad behaviour; repeatable")
@@ -113,6 +113,7 @@ def settle(option: Any, here: Path) -> Settings:
     refuse(catalogue.unknown("only", option.only, entries, "requirement"))
     refuse(catalogue.unknown("suite", option.suite, catalogue.suites(entries.values())))
     refuse(catalogue.unknown("driver", [option.driver], DRIVERS))
+    refuse_unusable(option.driver)
     refuse(catalogue.unknown("clocks", [option.clocks], CLOCKS, "way to set clocks"))
     service, network = split_defects(option.defect)
     if option.schedule is not None and len(loaded) != 1:
@@ -142,6 +143,11 @@ def settle(option: Any, here: Path) -> Settings:
 def refuse(problem: str | None) -> None:
     if problem is not None:
         raise BadArguments(problem)
+
+
+def refuse_unusable(driver: str) -> None:
+    why = unusable(driver)
+    refuse(f"--driver {driver}: {why}" if why else None)
 
 
 def load_profile(name: str, link: str | None = None) -> Profile:

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 
 from environments.drivers.local.disks import mounted_under, unmount_under
-from environments.drivers.local.provision import ROOT
 from environments.drivers.local.running import LABEL, labelled_processes, owner_lives
+from environments.drivers.provisioning import ROOT
 
 
 def sweep(*, dry_run: bool = False) -> list[str]:

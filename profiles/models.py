@@ -57,6 +57,7 @@ class Site(Strict):
 class Limits(Strict):
     ready_s: float = Field(gt=0)  # from start to ready
     memory_bytes: int = Field(gt=0)  # resident memory of the node's own processes, PostgreSQL aside
+    cpus: float | None = Field(default=None, gt=0)  # processors, where the kernel can limit them; None: all
 
 
 class Licence(Strict):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from conform import catalogue
-from conform.console import complete_defect, err, out, print_json, say
+from conform.console import DriverOption, complete_defect, complete_requirement, err, out, print_json, say
 
 
 def kill_matrix(
@@ -17,6 +17,15 @@ def kill_matrix(
         list[str] | None,
         typer.Option("--defect", help="Only this defect; repeatable. Default: all.", autocompletion=complete_defect),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            help="Only this requirement, and the defects that it claims; repeatable. Default: all.",
+            autocompletion=complete_requirement,
+        ),
+    ] = None,
+    driver: DriverOption = "local",
     parallel: Annotated[
         int | None, typer.Option("-n", min=1, help="Defects at a time. Default: three per core, since most wait.")
     ] = None,
@@ -36,11 +45,18 @@ def kill_matrix(
     from conform.defects import known
     from conform.matrixview import publish as write_docs
     from conform.matrixview import show
-    from conform.settings import new_run_id, refuse
+    from conform.settings import new_run_id, refuse, refuse_unusable
+    from environments import DRIVERS
 
-    everything = known()
+    refuse(catalogue.unknown("driver", [driver], DRIVERS))
+    everything = {name: each for name, each in known().items() if each.lives_in(driver)}
     refuse(catalogue.unknown("defect", defect or [], everything))
+    refuse(catalogue.unknown("only", only or [], catalogue.catalogue(), "requirement"))
+    refuse_unusable(driver)
     chosen = [everything[name] for name in (defect or everything)]
+    if only:
+        chosen = [each.claiming(only) for each in chosen if set(each.kills) & set(only)]
+        refuse(None if chosen else f"--only: no defect of driver {driver} claims {', '.join(only)}.")
     folder = (run_dir or Path("runs", f"kill-{new_run_id()}")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     console = err if as_json else out
@@ -49,7 +65,7 @@ def kill_matrix(
         console.print(line, style=style, soft_wrap=True, markup=False)
 
     at_a_time = parallel or 3 * len(os.sched_getaffinity(0))
-    matrix = killmatrix.run(chosen, folder, parallel=at_a_time, seed=seed, clean=clean_run, tell=told)
+    matrix = killmatrix.run(chosen, folder, driver=driver, parallel=at_a_time, seed=seed, clean=clean_run, tell=told)
     path = folder / "kill-matrix.json"
     path.write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if publish:

@@ -13,6 +13,7 @@ from conform.asked import Asked
 from conform.console import (
     EXIT_BAD_ARGUMENTS,
     EXIT_SUITE_ERROR,
+    DriverOption,
     complete_defect,
     complete_profile,
     complete_requirement,
@@ -54,7 +55,7 @@ def run(
     clocks: Annotated[
         str, typer.Option(help="How clocks of nodes are set: knob (the product's own) or faketime (libfaketime).")
     ] = "knob",
-    driver: Annotated[str, typer.Option(help="How a profile becomes real.")] = "local",
+    driver: DriverOption = "local",
     workers: Annotated[
         str | None, typer.Option("-n", help="Parallel workers: a number or auto. Default: as fits the run.")
     ] = None,

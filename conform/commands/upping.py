@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from conform.asked import Asked
-from conform.console import complete_defect, complete_profile, out, print_json, say
+from conform.console import DriverOption, complete_defect, complete_profile, out, print_json, say
 from conform.found import BY_HAND
 from conform.holder import Holder
 from conform.standing import Standing, stand
@@ -39,6 +39,7 @@ def up(
     clocks: Annotated[
         str, typer.Option(help="How clocks of nodes are set: knob (the product's own) or faketime (libfaketime).")
     ] = "knob",
+    driver: DriverOption = "local",
     capture: Annotated[bool, typer.Option("--capture", help="Keep a pcap of every site in the run's folder.")] = False,
     seconds: Annotated[float | None, typer.Option("--for", help="Tear down after so many seconds.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep its files (logs, databases) afterwards.")] = False,
@@ -55,7 +56,7 @@ def up(
 
     run_id = BY_HAND + options.new_run_id()
     asked = Asked([profile], defect=defect or [], seed=seed, link=link, run_id=run_id, keep=keep)
-    asked.schedule, asked.clocks = schedule, clocks
+    asked.schedule, asked.clocks, asked.driver = schedule, clocks, driver
     settings = options.settle(asked, Path.cwd())
 
     def use(standing: Standing) -> None:

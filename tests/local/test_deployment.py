@@ -15,7 +15,7 @@ import pytest
 
 import profiles
 from environments import clean, provision
-from environments.drivers.local import provision as local
+from environments.drivers import provisioning
 from environments.drivers.local.hosts import free_port
 from environments.drivers.local.node import LocalNode, NotReady
 from environments.drivers.local.running import labelled_processes, running
@@ -49,7 +49,7 @@ def until(condition: Any, deadline_s: float) -> bool:
 def test_kill_minus_nine_of_the_owner_leaves_no_process_and_clean_removes_its_folder() -> None:
     run_id = f"test-{os.getpid()}-killed"
     owner = started("edge-dil", run_id)
-    folder = local.ROOT / run_id
+    folder = provisioning.ROOT / run_id
     assert labelled_processes()[run_id], "services carry the run id"
     assert run_id in {each.run_id for each in running()}
     assert not any(run_id in line for line in clean.sweep(dry_run=True)), "a living run is left alone"
@@ -74,7 +74,7 @@ def test_a_service_that_never_gets_ready_is_named_and_all_is_torn_down(
     run_id = f"test-{os.getpid()}-stuck"
     with pytest.raises(NotReady, match=r"saas: data ended while starting(.|\n)*KeyError: 'data'"):
         provision(profiles.load("saas"), run_id=run_id)
-    assert not list((local.ROOT / run_id).glob("*/*"))
+    assert not list((provisioning.ROOT / run_id).glob("*/*"))
     assert run_id not in labelled_processes()
 
 

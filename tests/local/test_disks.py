@@ -14,7 +14,7 @@ import pytest
 import profiles
 from environments import clean, provision
 from environments.contract import Capability, Client, Node, TransportError, Untestable
-from environments.drivers.local import provision as local
+from environments.drivers import provisioning
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.disks import NOT_ASKED, NoDisks, make_disks, mounted_under, unmount_under
 from suites.waiting import wait_until
@@ -221,7 +221,7 @@ def test_kill_minus_nine_leaves_disks_that_clean_unmounts(mountable: None, sites
     owner = subprocess.Popen([sys.executable, "-c", OWNER, run_id, sites], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     assert "ready" in owner.stdout.readline()
-    folder = local.ROOT / run_id
+    folder = provisioning.ROOT / run_id
     assert mounted_under(folder)
     owner.send_signal(signal.SIGKILL)
     owner.wait()

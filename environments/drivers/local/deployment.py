@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class LocalDeployment:
         capabilities: Mapping[Capability, str | None],
     ) -> None:
         self.run_id, self.profile, self.path, self.seed, self.workdir = run_id, profile.id, profile.path, seed, workdir
-        self.spec = profile
+        self.spec, self.driver = profile, "local"
         self.hosts, self.network = hosts, network
         self.missing = {each: why for each, why in capabilities.items() if why is not None}
         self.locals: dict[str, LocalNode] = {}
@@ -49,6 +50,7 @@ class LocalDeployment:
         self.canaries: Mapping[str, Mapping[str, bool]] = {}
         self.ready_s: dict[str, float] = {}
         self.ready_limit_s = {name: node.limits.ready_s for name, node in profile.nodes.items()}
+        self.watches: list[Callable[[Callable[[str], None]], None]] = []  # what else it stands on: see watch
         self._sessions: dict[str, HttpSession] = {}
         self._on_close: list[Callable[[], object]] = []
         self._before_heal: list[Callable[[], object]] = []
@@ -138,6 +140,8 @@ class LocalDeployment:
         """Call `lost` from a thread, with the reason, when what the deployment stands on is gone: the suite's fault."""
         if Capability.LINK_CUTS in self.capabilities:
             self.network.watch(lost)
+        for watch in self.watches:
+            watch(lost)
 
     def crashed(self) -> list[str]:
         """Services that ended by themselves since the last call."""
@@ -155,6 +159,7 @@ class LocalDeployment:
         return {
             "run_id": self.run_id,
             "profile": self.profile,
+            "driver": self.driver,
             "pid": os.getpid(),
             "started_at_s": time.time(),
             "workdir": str(self.workdir),
@@ -192,10 +197,9 @@ class LocalDeployment:
 
     def close(self, *, keep_files: bool = False) -> None:
         """End every process, then remove the files. Safe to call twice."""
-        for node in self.locals.values():
-            for service in reversed(node.services):
-                with contextlib.suppress(Exception):
-                    node.stop(service)
+        if self.locals:
+            with ThreadPoolExecutor(len(self.locals)) as pool:
+                list(pool.map(lambda node: node.close(keep_files=keep_files), self.locals.values()))
         while self._on_close:
             with contextlib.suppress(Exception):
                 self._on_close.pop()()

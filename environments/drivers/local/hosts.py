@@ -155,9 +155,11 @@ def free_port() -> int:
         return port
 
 
+ZONE = "EST5EDT,M3.2.0,M11.1.0"  # of services: not UTC, so that local-time mistakes show
+
+
 def service_environment(sealed: bool, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Environment of a service: nothing of the caller's but the path, and a zone that is not UTC, so that
-    local-time mistakes show."""
+    """Environment of a service: nothing of the caller's but the path."""
     root = str(Path(__file__).resolve().parents[3])
     env = {
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
@@ -165,7 +167,7 @@ def service_environment(sealed: bool, extra: Mapping[str, str] | None = None) ->
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
-        "TZ": "EST5EDT,M3.2.0,M11.1.0",
+        "TZ": ZONE,
     }
     if sealed:
         env["CONFORM_SEALED"] = "1"  # defects that reach out do so only here

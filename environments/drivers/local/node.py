@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
 import signal
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +13,8 @@ import psycopg
 
 from environments.contract import Client, HttpSession, Listener, Mode, TransportError, User
 from environments.contract.client import HttpClient, login
-from environments.drivers.local import postgres
-from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
+from environments.drivers.local.hosts import SiteHost
+from environments.drivers.runner import Runner
 
 ROLE_SERVICE = {  # variant -> role -> service whose port answers it
     "saas": {"data": "data", "identity": "control", "admin": "control", "control": "control"},
@@ -34,6 +32,7 @@ SERVICES = {
     "tethered": ("postgres", "data"),
     "edge": ("edge",),
 }
+PRODUCT_SERVICES = ("control", "data", "edge")  # ours, by HTTP; the others are what they stand on
 
 
 class NotReady(Exception):
@@ -41,7 +40,7 @@ class NotReady(Exception):
 
 
 class LocalNode:
-    """The contract's Node over local processes."""
+    """The contract's Node over services that a driver runs."""
 
     def __init__(
         self,
@@ -52,7 +51,7 @@ class LocalNode:
         home: Path,
         host: SiteHost,
         session: Callable[[str], HttpSession],
-        sealed: bool,
+        runner: Runner,
     ) -> None:
         self.name, self.site = name, site
         self.config, self.users = config, tuple(users)
@@ -61,7 +60,8 @@ class LocalNode:
         self.version = str(config["version"])
         self.services = SERVICES[self.variant]
         self.home = home
-        self._host, self._session, self._sealed = host, session, sealed
+        self.runner = runner
+        self._host, self._session = host, session
         self._pids: dict[str, int] = {}
         self._expected_down: set[str] = set()
         self._told: set[int] = set()
@@ -118,24 +118,23 @@ class LocalNode:
     def listeners(self) -> Sequence[Listener]:
         owners = {pid: service for service, pid in self._pids.items()}
         return [
-            Listener(kind, address, port, owners.get(pid or 0))
+            Listener(kind, address, port, _owner(pid, owners))
             for kind, address, port, pid in self._host.listeners()
             if pid not in self.instruments
         ]
 
     def files(self) -> Sequence[Path]:
+        self.runner.keep_logs()
         roots = [self.home / "config", self.home / "logs", self.data_dir]
         return sorted(path for root in roots for path in root.rglob("*") if path.is_file())
 
     def logs(self, service: str) -> str:
-        path = self.home / "logs" / f"{service}.log"
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        return self.runner.logs(service)
 
     # -- its processes
 
     def alive(self, service: str) -> bool:
-        pid = self._pids.get(service)
-        return pid is not None and self._host.poll(pid) is None
+        return service in self._pids and self.runner.ended(service) is None
 
     def pid(self, service: str) -> int | None:
         return self._pids.get(service)
@@ -148,40 +147,24 @@ class LocalNode:
     ) -> None:
         if self.alive(service):
             raise ValueError(f"{self.name}: {service} runs already")
-        if service == "postgres":
-            self._clear_stale_postgres()
-            argv = postgres.command(self.cluster_dir, self.home / "sockets", self.config["ports"]["postgres"])
-        else:
-            path = self.home / "config" / ("node.json" if config is None else f"node-{service}.json")
-            if config is not None:
-                write_private(path, json.dumps({**self.config, **config}, default=str, indent=1))
-            argv = [sys.executable, "-m", "environments.companyos.serve", "--config", str(path), "--role", service]
+        path = self.config_file if config is None else self.config_file.with_name(f"node-{service}.json")
+        if config is not None:
+            self.write_config(path, **config)
         if env or config:
             self._changed.add(service)
         else:
             self._changed.discard(service)
-        uid, gid = postgres.account() if service == "postgres" and os.geteuid() == 0 else (None, None)
-        self._pids[service] = self._host.spawn(
-            argv,
-            env=service_environment(self._sealed, {**self.preload(service), **(env or {})}),
-            cwd=self.home,
-            log_path=self.home / "logs" / f"{service}.log",
-            uid=uid,
-            gid=gid,
-        )
+        self._pids[service] = self.runner.start(service, path, {**self.preload(service), **(env or {})})
         self._expected_down.discard(service)
         self._paused.discard(service)
 
-    def _clear_stale_postgres(self) -> None:
-        """After a SIGKILL the postmaster's children may hold the data directory for a moment; its pid file is stale."""
-        stale = self.cluster_dir / "postmaster.pid"
-        deadline = time.monotonic() + 10
-        while stale.exists() and time.monotonic() < deadline:
-            pid = int(stale.read_text().split()[0])
-            if not _group_alive(pid):
-                stale.unlink(missing_ok=True)
-            else:
-                time.sleep(0.02)  # waiting for the condition of this loop: the last backend to notice and leave
+    @property
+    def config_file(self) -> Path:
+        return self.home / "config" / "node.json"
+
+    def write_config(self, path: Path, **changes: Any) -> None:
+        """For its services: the superuser's way into the database is for the install step alone."""
+        self.runner.write_config(path, {**self.config, "postgres_admin_dsn": None, **changes})
 
     def kill(self, service: str) -> None:
         self._end(service, signal.SIGKILL)
@@ -193,13 +176,13 @@ class LocalNode:
     def pause(self, service: str) -> None:
         if not self.alive(service):
             raise ValueError(f"{self.name}: {service} does not run")
-        signal_family(self._pids[service], signal.SIGSTOP)
+        self.runner.pause(service)
         self._paused.add(service)
 
     def resume(self, service: str) -> None:
         if service in self._paused:
             self._paused.discard(service)
-            signal_family(self._pids[service], signal.SIGCONT)
+            self.runner.resume(service)
 
     def excuse(self, service: str) -> None:
         """Until its next start, that it ends is no crash: what it needs has been taken away on purpose."""
@@ -207,28 +190,40 @@ class LocalNode:
 
     def _end(self, service: str, number: int) -> None:
         self._expected_down.add(service)
-        pid = self._pids.get(service)
-        if pid is None:
+        if service not in self._pids:
             return
-        if service in self._paused and number == signal.SIGKILL:
-            signal_family(pid, number)  # its children are paused too, and would never see that it is gone
-        self._host.signal(pid, number)
-        self.resume(service)
+        if number == signal.SIGKILL:
+            self.runner.kill(service)
+            self._paused.discard(service)
+        else:
+            self.runner.signal(service, number)
+            self.resume(service)
         deadline = time.monotonic() + 5
-        while self._host.poll(pid) is None:
+        while self.runner.ended(service) is None:
             if time.monotonic() > deadline:
-                self._host.signal(pid, signal.SIGKILL)
+                self.runner.kill(service)
                 deadline += 5
             time.sleep(0.005)
+
+    def close(self, *, keep_files: bool = False) -> None:
+        """End every service, the database last, and leave nothing of them but files."""
+        for service in reversed(self.services):
+            with contextlib.suppress(Exception):
+                self.stop(service)
+        if keep_files:
+            with contextlib.suppress(Exception):
+                self.runner.keep_logs()
 
     def crashed(self) -> list[str]:
         """Services that ended though nobody asked, each told once."""
         found = []
         for service, pid in self._pids.items():
-            status = self._host.poll(pid)
-            if status is not None and service not in self._expected_down and pid not in self._told:
+            if service in self._expected_down or pid in self._told:
+                continue
+            how = self.runner.ended(service)
+            if how is not None:
                 self._told.add(pid)
-                found.append(f"service {service} of node {self.name} ended by itself (exit {status})")
+                found.append(f"service {service} of node {self.name} ended by itself ({how})")
         return found
 
     def restore(self) -> None:
@@ -245,7 +240,7 @@ class LocalNode:
 
     def wait_ready(self, deadline_s: float = 30.0) -> float:
         started = time.monotonic()
-        waiting = [service for service in self.services if service != "postgres"]
+        waiting = [service for service in self.services if service in PRODUCT_SERVICES]
         detail = "no answer"
         while waiting:
             service = waiting[0]
@@ -276,28 +271,22 @@ class LocalNode:
         return "\n".join("    " + line for line in self.logs(service).splitlines()[-lines:]) or "    (it is empty)"
 
     def memory_bytes(self) -> int:
-        """Resident memory of the node's own services, PostgreSQL aside."""
+        """Resident memory of the node's own services: not of PostgreSQL, nor of what else they stand on."""
         import psutil
 
         return sum(
             psutil.Process(pid).memory_info().rss
             for service, pid in self._pids.items()
-            if service != "postgres" and self.alive(service)
+            if service in PRODUCT_SERVICES and self.alive(service)
         )
 
 
-def write_private(path: Path, text: str) -> None:
-    """A file that only its owner reads."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+def _owner(pid: int | None, services: Mapping[int, str]) -> str | None:
+    """The service that a process is of, or descends from."""
+    import psutil
 
-
-def _group_alive(pid: int) -> bool:
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    if pid is None or pid in services:
+        return services.get(pid or 0)
+    with contextlib.suppress(psutil.Error):
+        return next((services[each.pid] for each in psutil.Process(pid).parents() if each.pid in services), None)
+    return None

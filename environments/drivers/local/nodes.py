@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,19 @@ from environments.contract import Capability, User
 from environments.drivers.local import postgres
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.hosts import free_port
-from environments.drivers.local.node import SERVICES, LocalNode
+from environments.drivers.local.node import PRODUCT_SERVICES, SERVICES, LocalNode
+from environments.drivers.runner import Runner
 from profiles import NodeSpec
 
-HTTP_SERVICES = {"data", "control", "edge"}
 PORTS = {"data": 4000, "control": 4100, "edge": 4000, "postgres": 5432}
 
 
-def make_nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequence[str]) -> None:
+RunnerOf = Callable[[str, dict[str, Any], Path], Runner]  # of a node's name, configuration and folder
+
+
+def make_nodes(
+    deployment: LocalDeployment, vendor: VendorAuthority, defects: Sequence[str], runner_of: RunnerOf
+) -> None:
     """Folders, configuration, accounts; nothing is started."""
     namespaced = Capability.PACKET_LINKS in deployment.capabilities
     for name, spec in deployment.spec.nodes.items():
@@ -33,12 +38,12 @@ def make_nodes(deployment: LocalDeployment, vendor: VendorAuthority, defects: Se
         ports = {service: PORTS[service] if namespaced else free_port() for service in SERVICES[spec.variant]}
         users = _users(spec)
         config = _config(name, spec, home, listen, ports, vendor, defects)
-        sealed = namespaced and deployment.spec.sites[spec.site].sealed
+        runner = runner_of(name, config, home)
         deployment.locals[name] = LocalNode(
-            name, spec.site, config, users, home, deployment.hosts[spec.site], deployment.session, sealed
+            name, spec.site, config, users, home, deployment.hosts[spec.site], deployment.session, runner
         )
         if not namespaced:
-            for service in sorted(HTTP_SERVICES & ports.keys()):
+            for service in sorted(ports.keys() & PRODUCT_SERVICES):
                 deployment.network.expose(spec.site, f"{name}.{service}", listen, ports[service])
     _join(deployment)
 

@@ -61,7 +61,7 @@ def binaries() -> Path:
     if os.geteuid() != 0 or _world_reachable(install / "bin" / "postgres"):
         return install / "bin"
     copy = cache_dir() / f"pginstall-{install.stat().st_mtime_ns}"
-    with _locked("pginstall"):
+    with locked("pginstall"):
         if not copy.exists():
             part = copy.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
@@ -74,7 +74,7 @@ def _world_reachable(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in [path, *path.resolve().parents])
 
 
-class _locked:
+class locked:
     """Holds one lock file of the cache, so that xdist workers make a thing once."""
 
     def __init__(self, name: str) -> None:
@@ -103,7 +103,7 @@ def initialise(data: Path) -> None:
 def copy_template(data: Path) -> None:
     """A cluster copied from one that was initialised once on this host (0.1 s), system identifier included."""
     template = cache_dir() / f"cluster-{binaries().stat().st_mtime_ns}-{account()[0]}"
-    with _locked("cluster"):
+    with locked("cluster"):
         if not (template / "pg_hba.conf").exists():
             shutil.rmtree(template, ignore_errors=True)
             initialise(template)
@@ -141,16 +141,21 @@ def _run(argv: list[str], data: Path, stdin: str = "") -> None:
 
 def command(data: Path, sockets: Path, port: int) -> list[str]:
     """Command line of a server that listens on loopback and on a socket in `sockets`."""
+    return [str(binaries() / "postgres"), *arguments(str(data), str(sockets), port)]
+
+
+def arguments(data: str, sockets: str, port: int) -> list[str]:
+    """Of that command line, without the program."""
     settings = {
         "listen_addresses": "127.0.0.1",
-        "unix_socket_directories": str(sockets),
+        "unix_socket_directories": sockets,
         "shared_buffers": "16MB",
         "max_connections": "60",
         "huge_pages": "off",
         "synchronous_commit": "on",
         "jit": "off",
     }
-    argv = [str(binaries() / "postgres"), "-D", str(data), "-p", str(port)]
+    argv = ["-D", data, "-p", str(port)]
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
     return argv

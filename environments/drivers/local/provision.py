@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
-import shutil
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import psycopg
 
 from environments.companyos import install as companyos_install
-from environments.companyos import log as companyos_log
 from environments.companyos.config import NodeConfig
-from environments.companyos.vendor import VendorAuthority, enrol
-from environments.contract import Capability, SuiteError
-from environments.drivers.local import faketime, payments, postgres
-from environments.drivers.local.clock import NoClock, prove
+from environments.companyos.vendor import enrol
+from environments.contract import Capability, LinkState, SuiteError
+from environments.drivers import provisioning
+from environments.drivers.local import faketime, postgres
+from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.deployment import LocalDeployment
-from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
-from environments.drivers.local.hosts import free_port
-from environments.drivers.local.node import LocalNode, write_private
-from environments.drivers.local.nodes import make_nodes, seed_user
+from environments.drivers.local.node import LocalNode
+from environments.drivers.local.nodes import seed_user
+from environments.drivers.local.processes import ProcessRunner
+from environments.drivers.provisioning import Clocks
+from environments.drivers.runner import Runner
 from profiles import Profile
 
-ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
-Progress = Callable[[str], None]
 CONTAINERS_ONLY = (
     Capability.CONTAINERS,
     Capability.GRAPH_DATABASE,
@@ -40,240 +33,101 @@ CONTAINERS_ONLY = (
     Capability.KEY_CUSTODY,
     Capability.RESOURCE_LIMITS,
 )
-
-
-def new_run_id() -> str:
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-
-
-def workdir_of(run_id: str, name: str) -> Path:
-    """A fresh folder for one deployment. Others may pass through (the PostgreSQL account must) but not look."""
-    ROOT.mkdir(mode=0o711, exist_ok=True)
-    run = ROOT / run_id
-    run.mkdir(mode=0o711, exist_ok=True)
-    path = run / f"{name}-{secrets.token_hex(2)}"
-    path.mkdir(mode=0o711)
-    write_private(path / "owner.json", json.dumps({"pid": os.getpid(), "started_at_s": time.time()}))
-    return path
-
-
-def provision(
-    profile: Profile,
-    *,
-    run_id: str | None = None,
-    seed: int = 0,
-    defects: Sequence[str] = (),
-    network_defects: Sequence[str] = (),
-    calibrate: bool = True,
-    clocks: Literal["knob", "faketime"] = "knob",
-    disks: bool = False,
-    dependencies: bool = False,
-    progress: Progress = lambda _: None,
-) -> LocalDeployment:
-    """Sites, links, services; returns when every node is ready and links, ledger and clocks have been tried.
-
-    clocks: how the clock of a node is set, by the product's own knob or by libfaketime. disks: each node's data is on
-    a disk of its own, which can be broken (root only).
-
-    dependencies: nodes reach their databases through proxies, for `deployment.dependencies`.
-    Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
-    run_id = run_id or new_run_id()
-    companyos_log.configure("WARNING")  # the install step runs in this process
-    workdir = workdir_of(run_id, profile.id)
-    started: list[LocalDeployment] = []
-    try:
-        own_disks = make_disks(profile.nodes, workdir) if disks else NoDisks(NOT_ASKED)
-        deployment = _sites(profile, run_id, seed, workdir, network_defects)
-        started.append(deployment)
-        deployment.missing |= dict.fromkeys(CONTAINERS_ONLY, "plain processes here. Use --driver containers")
-        vendor = VendorAuthority()
-        deployment.vendor = vendor
-        make_nodes(deployment, vendor, defects)
-        _payments(deployment)
-        _disks(deployment, own_disks)
-        deployment.clock = faketime.clock_of(deployment.locals, clocks)
-        if dependencies:
-            _interpose(deployment)
-        _start(deployment, progress)
-        _prove_network(deployment, calibrate, progress)
-        _licences(deployment, vendor)
-        _prove_clocks(deployment, progress)
-    except BaseException:
-        for each in started:
-            each.close()
-        unmount_under(workdir)
-        shutil.rmtree(workdir, ignore_errors=True)
-        raise
-    write_private(workdir / "deployment.json", json.dumps(deployment.describe()))
-    return deployment
-
-
-def _sites(profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]) -> LocalDeployment:
-    from environments.network import NamespacesUnavailable, Network, SitePlan
-
-    capabilities: dict[Capability, str | None] = dict.fromkeys(Capability)
-    plans = [
-        SitePlan(name, index, sealed=True, mtu_bytes=site.mtu_bytes, congestion_control=site.congestion_control)
-        for index, (name, site) in enumerate(profile.sites.items())
-    ]
-    links = {}
-    for link in profile.links:
-        links[link.between] = link.forward
-        links[(link.between[1], link.between[0])] = link.back or link.forward
-    try:
-        network = Network.start(
-            run_id,
-            plans,
-            links,
-            seed,
-            workdir,
-            defects=network_defects,
-            allow=profile.egress.allow,
-        )
-    except NamespacesUnavailable as refusal:
-        from environments.drivers.local.streams import stream_deployment
-
-        if network_defects:
-            raise SuiteError(
-                f"{', '.join(network_defects)}: the network has its defects in a router: {refusal}"
-            ) from None
-        return stream_deployment(profile, run_id, seed, workdir, links, f"{refusal.reason}. {refusal.remedy}")
-    deployment = LocalDeployment(
-        run_id, profile, seed, workdir, {name: network.site(name) for name in profile.sites}, network, capabilities
-    )
-    deployment.on_close(network.stop)
-    network.egress.mode(profile.egress.answer)
-    return deployment
-
-
-def _payments(deployment: LocalDeployment) -> None:
-    """Hosted nodes bill; the provider's double is there before they are, and no part of them."""
-    namespaced = Capability.PACKET_LINKS in deployment.capabilities
-    for name, node in deployment.locals.items():
-        if node.variant not in payments.VARIANTS:
-            continue
-        port = payments.PORT if namespaced else free_port()
-        double = payments.StripeDouble(deployment.workdir / name / "payments", node.config["stripe_key"])
-        node.instruments.add(double.start(deployment.hosts[node.site], port))
-        node.config["stripe_url"] = f"http://127.0.0.1:{port}"
-        deployment.payments[name] = double
-
-
-def _interpose(deployment: LocalDeployment) -> None:
-    namespaced = Capability.PACKET_LINKS in deployment.capabilities
-    for node in deployment.locals.values():
-        deployment.dependencies.interpose(node, deployment.hosts[node.site], deployment.seed, namespaced)
-
-
-def _disks(deployment: LocalDeployment, disks: NodeDisks | NoDisks) -> None:
-    deployment.disks = disks
-    if isinstance(disks, NodeDisks):
-        disks.serve(deployment.locals, deployment.hosts)
-    else:
-        deployment.missing[Capability.DISK_FAULTS] = disks.why
-
-
-def _prove_clocks(deployment: LocalDeployment, progress: Progress) -> None:
-    """Checks that depend on time are untestable where a node does not go by the clock that was set; META-06 fails."""
-    if isinstance(deployment.clock, NoClock):
-        deployment.missing[Capability.CLOCK_CONTROL] = deployment.clock.why
-        return
-    seen = prove(deployment.clock, deployment.nodes)
-    if seen:
-        told = "; ".join(f"{node}: {why}" for node, why in seen.items())
-        deployment.missing[Capability.CLOCK_CONTROL] = f"a clock that is set is not honoured ({told}). See META-06"
-    progress("clocks not honoured" if seen else "clocks honoured")
-
-
-def _start(deployment: LocalDeployment, progress: Progress) -> None:
-    """All nodes at once; a node whose parent is still starting retries, as it does in the field."""
-    errors: list[BaseException] = []
-
-    def bring_up(node: LocalNode) -> None:
-        try:
-            began = time.monotonic()
-            _install(deployment, node)
-            for service in node.services:
-                if not node.alive(service):
-                    node.start(service)
-            node.wait_ready(deployment.ready_limit_s[node.name] * 2)
-            deployment.ready_s[node.name] = time.monotonic() - began
-            progress(f"{node.name} ready in {deployment.ready_s[node.name]:.1f} s")
-        except BaseException as error:
-            errors.append(error)
-
-    nodes = list(deployment.locals.values())
-    with ThreadPoolExecutor(len(nodes)) as pool:
-        list(pool.map(bring_up, nodes))
-    if errors:
-        raise errors[0]
-
-
 _install_lock = threading.Lock()
 
 
-def _install(deployment: LocalDeployment, node: LocalNode) -> None:
-    if "postgres" in node.services:
-        sockets = node.home / "sockets"
-        sockets.mkdir(mode=0o700)
-        os.chown(sockets, *postgres.account())
-        if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
-            postgres.initialise(node.cluster_dir)
-        else:
-            postgres.copy_template(node.cluster_dir)
-        node.start("postgres")
-        _await_postgres(node)
-    seeds = [seed_user(user) for user in node.users]
-    reached = {}  # the install step runs outside the site: it reaches the database by its socket
-    if "postgres" in node.services:
-        password = psycopg.conninfo.conninfo_to_dict(node.config["postgres_app_dsn"])["password"]
-        reached["postgres_app_dsn"] = postgres.app_dsn(
-            node.config["ports"]["postgres"], str(password), str(node.home / "sockets")
-        )
-    with _install_lock:  # defects of the install phase patch modules
-        companyos_install.install(NodeConfig.model_validate({**node.config, **reached, "seed_users": seeds}))
-    enrol(deployment.vendor, node.data_dir, node.node_id)
-    written = {**node.config, "postgres_admin_dsn": None}
-    write_private(node.home / "config" / "node.json", json.dumps(written, indent=1))
+class LocalDriver:
+    """See provisioning.Driver."""
 
+    name = "local"
+    missing: Mapping[Capability, str] = dict.fromkeys(CONTAINERS_ONLY, "plain processes here. Use --driver containers")
 
-def _await_postgres(node: LocalNode) -> None:
-    deadline = time.monotonic() + 20
-    while True:
+    def sites(
+        self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
+    ) -> LocalDeployment:
+        """In namespaces of their own; on this host's loopback where those are refused."""
+        from environments.network import NamespacesUnavailable
+
         try:
-            node.sql().close()
-            return
-        except psycopg.OperationalError as error:
-            if not node.alive("postgres") or time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{node.name}: postgres did not get ready ({error}). Its log:\n{node.logs('postgres')[-1500:]}"
+            return namespaced(profile, run_id, seed, workdir, network_defects, {})
+        except NamespacesUnavailable as refusal:
+            from environments.drivers.local.streams import stream_deployment
+
+            if network_defects:
+                raise SuiteError(
+                    f"{', '.join(network_defects)}: the network has its defects in a router: {refusal}"
                 ) from None
-            time.sleep(0.02)  # the poll interval of a named condition with a deadline
+            links: Mapping[tuple[str, str], LinkState] = provisioning.directions(profile)
+            return stream_deployment(profile, run_id, seed, workdir, links, f"{refusal.reason}. {refusal.remedy}")
+
+    def runner(self, deployment: LocalDeployment, name: str, config: dict[str, Any], home: Path) -> Runner:
+        site = deployment.spec.nodes[name].site
+        sealed = Capability.PACKET_LINKS in deployment.capabilities and deployment.spec.sites[site].sealed
+        cluster, port = Path(config["data_dir"]).with_name("postgres"), config["ports"].get("postgres")
+        return ProcessRunner(deployment.hosts[site], home, cluster, port, sealed)
+
+    def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
+        return faketime.clock_of(nodes, how)
+
+    def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
+        """In this process, outside the site."""
+        if "postgres" in node.services:
+            sockets = node.home / "sockets"
+            sockets.mkdir(mode=0o700)
+            os.chown(sockets, *postgres.account())
+            if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
+                postgres.initialise(node.cluster_dir)
+            else:
+                postgres.copy_template(node.cluster_dir)
+            node.start("postgres")
+            provisioning.await_postgres(node)
+        seeds = [seed_user(user) for user in node.users]
+        reached = {}  # from here the database is reached by its socket
+        if "postgres" in node.services:
+            password = psycopg.conninfo.conninfo_to_dict(node.config["postgres_app_dsn"])["password"]
+            reached["postgres_app_dsn"] = postgres.app_dsn(
+                node.config["ports"]["postgres"], str(password), str(node.home / "sockets")
+            )
+        with _install_lock:  # defects of the install phase patch modules
+            companyos_install.install(NodeConfig.model_validate({**node.config, **reached, "seed_users": seeds}))
+        enrol(deployment.vendor, node.data_dir, node.node_id)
+        node.write_config(node.config_file)
 
 
-def _prove_network(deployment: LocalDeployment, calibrate: bool, progress: Progress) -> None:
-    if calibrate and deployment.spec.links and Capability.LINK_CUTS in deployment.capabilities:
-        deployment.calibration = deployment.network.calibrate(cache_folder=postgres.cache_dir() / "calibration")
-        earlier = sum(row.cached_at is not None for row in deployment.calibration)
-        progress(f"links calibrated{f' ({earlier} measures of earlier today)' if earlier else ''}")
-    if Capability.EGRESS_LEDGER not in deployment.capabilities:
-        return
-    deployment.canaries = {site: deployment.egress.plant(site) for site in deployment.spec.sites}
-    progress("egress canaries planted")
+def namespaced(
+    profile: Profile,
+    run_id: str,
+    seed: int,
+    workdir: Path,
+    network_defects: Sequence[str],
+    netns: Mapping[str, Path],
+) -> LocalDeployment:
+    """Sites with a namespace each, joined by a router; that of a site in `netns` exists already. Raises
+    NamespacesUnavailable."""
+    from environments.network import Network, SitePlan
 
-
-def _licences(deployment: LocalDeployment, vendor: VendorAuthority) -> None:
-    for name, spec in deployment.spec.nodes.items():
-        if spec.licence is None:
-            continue
-        node = deployment.locals[name]
-        claims = vendor.licence_claims(
-            node,
-            seats=spec.licence.seats,
-            features=spec.licence.features,
-            exp=int(time.time()) + spec.licence.days * 86400,
+    plans = [
+        SitePlan(
+            name,
+            index,
+            sealed=True,
+            netns=netns.get(name),
+            mtu_bytes=site.mtu_bytes,
+            congestion_control=site.congestion_control,
         )
-        operator = node.login(node.user("operator"))
-        answer = operator.admin("PUT", "/v1/licence", body=vendor.sign("licence", claims).encode())
-        if answer.status not in (200, 201, 204):
-            raise TimeoutError(f"{name}: the licence was not installed: {answer.status} {answer.body[:300]!r}")
+        for index, (name, site) in enumerate(profile.sites.items())
+    ]
+    network = Network.start(
+        run_id,
+        plans,
+        provisioning.directions(profile),
+        seed,
+        workdir,
+        defects=network_defects,
+        allow=profile.egress.allow,
+    )
+    hosts = {name: network.site(name) for name in profile.sites}
+    deployment = LocalDeployment(run_id, profile, seed, workdir, hosts, network, dict.fromkeys(Capability))
+    deployment.on_close(network.stop)
+    network.egress.mode(profile.egress.answer)
+    return deployment

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from environments.drivers.local.provision import ROOT
+from environments.drivers.provisioning import ROOT
 
 LABEL = "CONFORM_RUN_ID"
 

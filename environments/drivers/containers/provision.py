@@ -1,0 +1,116 @@
+"""Make a profile real with containers: the same sites, links and checks, on the components a customer runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from environments.companyos.vendor import enrol
+from environments.contract import Capability
+from environments.drivers import provisioning
+from environments.drivers.containers import clusters
+from environments.drivers.containers.engine import MEMORY_BYTES, Containers
+from environments.drivers.containers.pods import Pod, start_pods
+from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
+from environments.drivers.local import faketime
+from environments.drivers.local.clock import NoClock, SiteClock
+from environments.drivers.local.deployment import LocalDeployment
+from environments.drivers.local.node import LocalNode, NotReady
+from environments.drivers.local.nodes import seed_user
+from environments.drivers.local.provision import namespaced
+from environments.drivers.provisioning import Clocks
+from environments.drivers.runner import Runner
+from environments.images import EngineMissing, built, engine
+from profiles import Profile
+
+INSTALL_S = 60.0
+NEEDED = ("pause", "companyos", "postgres")
+NO_ROOT = (
+    "the containers driver joins the network namespaces of containers, for which it has to be root. Run as root, "
+    "or leave out --driver containers"
+)
+NOT_YET: Mapping[Capability, str] = {}
+
+
+def preflight() -> None:
+    """What can be told before anything is made. EngineMissing, ImagesMissing: one line with the remedy."""
+    if os.geteuid() != 0:
+        raise EngineMissing(NO_ROOT)
+    engine().close()
+    built()
+
+
+class ContainersDriver:
+    """See provisioning.Driver. One for each deployment."""
+
+    name = "containers"
+    missing = NOT_YET
+
+    def __init__(self) -> None:
+        preflight()
+        self._images = {name: each.image_id for name, each in built().items()}
+        self._containers: Containers
+        self._pods: Mapping[str, Pod] = {}
+
+    def sites(
+        self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
+    ) -> LocalDeployment:
+        self._containers = Containers(run_id, workdir.name)
+        try:
+            self._pods = start_pods(self._containers, self._images["pause"], profile.sites)
+            netns = {site: pod.netns for site, pod in self._pods.items()}
+            deployment = namespaced(profile, run_id, seed, workdir, network_defects, netns)
+        except BaseException:
+            self._containers.close()
+            raise
+        deployment.on_close(self._containers.close)
+        deployment.watches.append(self._containers.watch)
+        return deployment
+
+    def runner(self, deployment: LocalDeployment, name: str, config: dict[str, Any], home: Path) -> Runner:
+        spec = deployment.spec.nodes[name]
+        data = Path(config["data_dir"])
+        config["clock_file"] = str(home / "config" / "clock")  # in a folder that its services see
+        place = Place(
+            name,
+            spec.site,
+            self._pods[spec.site],
+            deployment.spec.sites[spec.site].sealed,
+            spec.limits.memory_bytes if spec.variant == "edge" else MEMORY_BYTES,
+            spec.limits.cpus,
+        )
+        folders = Folders(home, data, data.with_name("postgres"))
+        return ContainerRunner(self._containers, self._images, place, folders, config["ports"].get("postgres"))
+
+    def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
+        if how == "knob":
+            return faketime.clock_of(nodes, how)
+        return NoClock("libfaketime is not in the images. Use --clocks knob, or --driver local")
+
+    def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
+        """As at a customer's: by the product's image, within the site."""
+        runner = node.runner
+        assert isinstance(runner, ContainerRunner)
+        sockets = node.home / "sockets"
+        sockets.mkdir(mode=0o700)
+        for folder in (node.home / "config", node.data_dir, sockets):
+            own(folder)
+        if "postgres" in node.services:
+            if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
+                clusters.initialise(self._containers, self._images["postgres"], node.cluster_dir, node.name)
+            else:
+                clusters.copy_template(self._containers, self._images["postgres"], node.cluster_dir)
+            node.start("postgres")
+            provisioning.await_postgres(node)
+        step = node.config_file.with_name("install.json")
+        runner.write_config(step, {**node.config, "seed_users": [seed_user(user) for user in node.users]})
+        code, told = runner.install(step, INSTALL_S)
+        step.unlink()
+        if code != 0:
+            last = "\n".join(f"    {line}" for line in told.splitlines()[-12:])
+            raise NotReady(f"{node.name}: the install step failed (exit {code}). Its last lines:\n{last}")
+        enrol(deployment.vendor, node.data_dir, node.node_id)
+        own(node.data_dir)
+        node.write_config(node.config_file)

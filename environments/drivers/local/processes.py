@@ -1,0 +1,104 @@
+"""Services of a node as processes of its site."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from environments.drivers.local import postgres
+from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
+
+
+class ProcessRunner:
+    """See Runner. home: the node's folder; cluster: PostgreSQL's; port: PostgreSQL's."""
+
+    def __init__(self, host: SiteHost, home: Path, cluster: Path, port: int | None, sealed: bool) -> None:
+        self._host, self._home, self._cluster, self._port, self._sealed = host, home, cluster, port, sealed
+        self._pids: dict[str, int] = {}
+        self._paused: set[str] = set()
+
+    def write_config(self, path: Path, config: Mapping[str, Any]) -> None:
+        write_private(path, json.dumps(config, default=str, indent=1))
+
+    def start(self, service: str, config: Path, env: Mapping[str, str]) -> int:
+        if service == "postgres":
+            assert self._port is not None, "a node with PostgreSQL has a port for it"
+            self._clear_stale_postgres()
+            argv = postgres.command(self._cluster, self._home / "sockets", self._port)
+        else:
+            argv = [sys.executable, "-m", "environments.companyos.serve", "--config", str(config), "--role", service]
+        uid, gid = postgres.account() if service == "postgres" and os.geteuid() == 0 else (None, None)
+        self._pids[service] = self._host.spawn(
+            argv,
+            env=service_environment(self._sealed, env),
+            cwd=self._home,
+            log_path=self._log(service),
+            uid=uid,
+            gid=gid,
+        )
+        self._paused.discard(service)
+        return self._pids[service]
+
+    def _clear_stale_postgres(self) -> None:
+        """After a SIGKILL the postmaster's children may hold the data directory for a moment; its pid file is stale."""
+        stale = self._cluster / "postmaster.pid"
+        deadline = time.monotonic() + 10
+        while stale.exists() and time.monotonic() < deadline:
+            pid = int(stale.read_text().split()[0])
+            if not _group_alive(pid):
+                stale.unlink(missing_ok=True)
+            else:
+                time.sleep(0.02)  # waiting for the condition of this loop: the last backend to notice and leave
+
+    def ended(self, service: str) -> str | None:
+        status = self._host.poll(self._pids[service])
+        return None if status is None else f"exit {status}"
+
+    def signal(self, service: str, number: int) -> None:
+        self._host.signal(self._pids[service], number)
+
+    def kill(self, service: str) -> None:
+        if service in self._paused:
+            signal_family(self._pids[service], signal.SIGKILL)  # its children would never see that it is gone
+        self._host.signal(self._pids[service], signal.SIGKILL)
+
+    def pause(self, service: str) -> None:
+        signal_family(self._pids[service], signal.SIGSTOP)
+        self._paused.add(service)
+
+    def resume(self, service: str) -> None:
+        self._paused.discard(service)
+        signal_family(self._pids[service], signal.SIGCONT)
+
+    def logs(self, service: str) -> str:
+        path = self._log(service)
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def _log(self, service: str) -> Path:
+        return self._home / "logs" / f"{service}.log"
+
+    def keep_logs(self) -> None:
+        """They are files from the start."""
+
+
+def write_private(path: Path, text: str) -> None:
+    """A file that only its owner reads."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _group_alive(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

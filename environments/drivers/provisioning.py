@@ -1,0 +1,241 @@
+"""The steps by which a profile becomes real, the same for every driver that runs nodes on this host."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import psycopg
+
+from environments.companyos import log as companyos_log
+from environments.companyos.vendor import VendorAuthority
+from environments.contract import Capability, LinkState
+from environments.drivers.local import payments
+from environments.drivers.local.clock import NoClock, SiteClock, prove
+from environments.drivers.local.deployment import LocalDeployment
+from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
+from environments.drivers.local.hosts import free_port
+from environments.drivers.local.node import LocalNode
+from environments.drivers.local.nodes import make_nodes
+from environments.drivers.local.postgres import cache_dir
+from environments.drivers.local.processes import write_private
+from environments.drivers.runner import Runner
+from profiles import Profile
+
+ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
+Progress = Callable[[str], None]
+Clocks = Literal["knob", "faketime"]
+POSTGRES_S = 20.0
+
+
+class Driver(Protocol):
+    """What a driver adds to these steps."""
+
+    name: str
+    missing: Mapping[Capability, str]  # what no deployment of it can do
+
+    def sites(
+        self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
+    ) -> LocalDeployment:
+        """Sites and links; whatever it has made when it raises is gone again."""
+        ...
+
+    def runner(self, deployment: LocalDeployment, name: str, config: dict[str, Any], home: Path) -> Runner:
+        """Of the node of that name, whose configuration may still be added to."""
+        ...
+
+    def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock: ...
+    def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
+        """The product's own installation, up to where its services can be started."""
+        ...
+
+
+def new_run_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+
+
+def workdir_of(run_id: str, name: str) -> Path:
+    """A fresh folder for one deployment. Others may pass through (the PostgreSQL account must) but not look."""
+    ROOT.mkdir(mode=0o711, exist_ok=True)
+    run = ROOT / run_id
+    run.mkdir(mode=0o711, exist_ok=True)
+    path = run / f"{name}-{secrets.token_hex(2)}"
+    path.mkdir(mode=0o711)
+    write_private(path / "owner.json", json.dumps({"pid": os.getpid(), "started_at_s": time.time()}))
+    return path
+
+
+def provision(
+    driver: Driver,
+    profile: Profile,
+    *,
+    run_id: str | None = None,
+    seed: int = 0,
+    defects: Sequence[str] = (),
+    network_defects: Sequence[str] = (),
+    calibrate: bool = True,
+    clocks: Clocks = "knob",
+    disks: bool = False,
+    dependencies: bool = False,
+    progress: Progress = lambda _: None,
+) -> LocalDeployment:
+    """Sites, links, services; returns when every node is ready and links, ledger and clocks have been tried.
+
+    clocks: how the clock of a node is set, by the product's own knob or by libfaketime. disks: each node's data is on
+    a disk of its own, which can be broken (root only).
+
+    dependencies: nodes reach their databases through proxies, for `deployment.dependencies`.
+    Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
+    run_id = run_id or new_run_id()
+    companyos_log.configure("WARNING")  # parts of the product run in this process
+    workdir = workdir_of(run_id, profile.id)
+    started: list[LocalDeployment] = []
+    try:
+        own_disks = make_disks(profile.nodes, workdir) if disks else NoDisks(NOT_ASKED)
+        deployment = driver.sites(profile, run_id, seed, workdir, network_defects)
+        started.append(deployment)
+        deployment.driver = driver.name
+        deployment.missing |= driver.missing
+        vendor = VendorAuthority()
+        deployment.vendor = vendor
+        make_nodes(deployment, vendor, defects, lambda *node: driver.runner(deployment, *node))
+        _payments(deployment)
+        _disks(deployment, own_disks)
+        deployment.clock = driver.clock(deployment.locals, clocks)
+        if dependencies:
+            _interpose(deployment)
+        _start(driver, deployment, progress)
+        _prove_network(deployment, calibrate, progress)
+        _licences(deployment, vendor)
+        _prove_clocks(deployment, progress)
+    except BaseException:
+        for each in started:
+            each.close()
+        unmount_under(workdir)
+        shutil.rmtree(workdir, ignore_errors=True)
+        raise
+    write_private(workdir / "deployment.json", json.dumps(deployment.describe()))
+    return deployment
+
+
+def directions(profile: Profile) -> dict[tuple[str, str], LinkState]:
+    """The state of each direction of the profile's links."""
+    links = {}
+    for link in profile.links:
+        links[link.between] = link.forward
+        links[(link.between[1], link.between[0])] = link.back or link.forward
+    return links
+
+
+def _payments(deployment: LocalDeployment) -> None:
+    """Hosted nodes bill; the provider's double is there before they are, and no part of them."""
+    namespaced = Capability.PACKET_LINKS in deployment.capabilities
+    for name, node in deployment.locals.items():
+        if node.variant not in payments.VARIANTS:
+            continue
+        port = payments.PORT if namespaced else free_port()
+        double = payments.StripeDouble(deployment.workdir / name / "payments", node.config["stripe_key"])
+        node.instruments.add(double.start(deployment.hosts[node.site], port))
+        node.config["stripe_url"] = f"http://127.0.0.1:{port}"
+        deployment.payments[name] = double
+
+
+def _interpose(deployment: LocalDeployment) -> None:
+    namespaced = Capability.PACKET_LINKS in deployment.capabilities
+    for node in deployment.locals.values():
+        deployment.dependencies.interpose(node, deployment.hosts[node.site], deployment.seed, namespaced)
+
+
+def _disks(deployment: LocalDeployment, disks: NodeDisks | NoDisks) -> None:
+    deployment.disks = disks
+    if isinstance(disks, NodeDisks):
+        disks.serve(deployment.locals, deployment.hosts)
+    else:
+        deployment.missing[Capability.DISK_FAULTS] = disks.why
+
+
+def _prove_clocks(deployment: LocalDeployment, progress: Progress) -> None:
+    """Checks that depend on time are untestable where a node does not go by the clock that was set; META-06 fails."""
+    if isinstance(deployment.clock, NoClock):
+        deployment.missing[Capability.CLOCK_CONTROL] = deployment.clock.why
+        return
+    seen = prove(deployment.clock, deployment.nodes)
+    if seen:
+        told = "; ".join(f"{node}: {why}" for node, why in seen.items())
+        deployment.missing[Capability.CLOCK_CONTROL] = f"a clock that is set is not honoured ({told}). See META-06"
+    progress("clocks not honoured" if seen else "clocks honoured")
+
+
+def _start(driver: Driver, deployment: LocalDeployment, progress: Progress) -> None:
+    """All nodes at once; a node whose parent is still starting retries, as it does in the field."""
+    errors: list[BaseException] = []
+
+    def bring_up(node: LocalNode) -> None:
+        try:
+            began = time.monotonic()
+            driver.install(deployment, node)
+            for service in node.services:
+                if not node.alive(service):
+                    node.start(service)
+            node.wait_ready(deployment.ready_limit_s[node.name] * 2)
+            deployment.ready_s[node.name] = time.monotonic() - began
+            progress(f"{node.name} ready in {deployment.ready_s[node.name]:.1f} s")
+        except BaseException as error:
+            errors.append(error)
+
+    nodes = list(deployment.locals.values())
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        list(pool.map(bring_up, nodes))
+    if errors:
+        raise errors[0]
+
+
+def await_postgres(node: LocalNode) -> None:
+    """TimeoutError, with its last log lines, if it does not take connections within POSTGRES_S."""
+    deadline = time.monotonic() + POSTGRES_S
+    while True:
+        try:
+            node.sql().close()
+            return
+        except psycopg.OperationalError as error:
+            if not node.alive("postgres") or time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{node.name}: postgres did not get ready ({error}). Its log:\n{node.logs('postgres')[-1500:]}"
+                ) from None
+            time.sleep(0.02)  # the poll interval of a named condition with a deadline
+
+
+def _prove_network(deployment: LocalDeployment, calibrate: bool, progress: Progress) -> None:
+    if calibrate and deployment.spec.links and Capability.LINK_CUTS in deployment.capabilities:
+        deployment.calibration = deployment.network.calibrate(cache_folder=cache_dir() / "calibration")
+        earlier = sum(row.cached_at is not None for row in deployment.calibration)
+        progress(f"links calibrated{f' ({earlier} measures of earlier today)' if earlier else ''}")
+    if Capability.EGRESS_LEDGER not in deployment.capabilities:
+        return
+    deployment.canaries = {site: deployment.egress.plant(site) for site in deployment.spec.sites}
+    progress("egress canaries planted")
+
+
+def _licences(deployment: LocalDeployment, vendor: VendorAuthority) -> None:
+    for name, spec in deployment.spec.nodes.items():
+        if spec.licence is None:
+            continue
+        node = deployment.locals[name]
+        claims = vendor.licence_claims(
+            node,
+            seats=spec.licence.seats,
+            features=spec.licence.features,
+            exp=int(time.time()) + spec.licence.days * 86400,
+        )
+        operator = node.login(node.user("operator"))
+        answer = operator.admin("PUT", "/v1/licence", body=vendor.sign("licence", claims).encode())
+        if answer.status not in (200, 201, 204):
+            raise TimeoutError(f"{name}: the licence was not installed: {answer.status} {answer.body[:300]!r}")

@@ -1,0 +1,44 @@
+"""What runs the services of a node: the one thing, beside where a site comes from, in which drivers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Runner(Protocol):
+    """Services of one node, by name. SuiteError where what runs them (the site's agent, the engine) is gone."""
+
+    def write_config(self, path: Path, config: Mapping[str, Any]) -> None:
+        """The configuration in a file that its services alone read, with paths as they see them."""
+        ...
+
+    def start(self, service: str, config: Path, env: Mapping[str, str]) -> int:
+        """Start it; the id of its main process on this host. config: what it reads (PostgreSQL reads none)."""
+        ...
+
+    def ended(self, service: str) -> str | None:
+        """How the process that was started last has ended, in words; None while it runs."""
+        ...
+
+    def signal(self, service: str, number: int) -> None:
+        """To its main process; nothing happens if that has ended."""
+        ...
+
+    def kill(self, service: str) -> None:
+        """SIGKILL, paused or not."""
+        ...
+
+    def pause(self, service: str) -> None:
+        """It and its children stand still, and keep what they hold open."""
+        ...
+
+    def resume(self, service: str) -> None: ...
+    def logs(self, service: str) -> str:
+        """All that it has said since the node was made."""
+        ...
+
+    def keep_logs(self) -> None:
+        """Have them as files in the node's folder of logs."""
+        ...
