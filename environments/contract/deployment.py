@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from environments.contract.payments import Payments
 from environments.link import LinkState
+
+if TYPE_CHECKING:
+    from environments.contract.directory import Directory
 
 
 class Mode(StrEnum):
@@ -426,6 +429,11 @@ class Deployment(Protocol):
     @property
     def payments(self) -> Mapping[str, Payments]:
         """Node -> its payment provider; hosted nodes have one."""
+        ...
+
+    @property
+    def directories(self) -> Mapping[str, Directory]:
+        """Node -> the directory of its customer's people; those of B and C have one."""
         ...
 
     @property

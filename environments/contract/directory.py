@@ -23,7 +23,7 @@ class Directory(Protocol):
 
     @property
     def services(self) -> Sequence[str]:
-        """The node's services that it is made of; the first is the one that the product asks."""
+        """The servers that it is made of; the last is the one that the product asks."""
         ...
 
     def add(self, username: str, roles: Sequence[str]) -> User: ...

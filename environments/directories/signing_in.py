@@ -57,13 +57,17 @@ def browse(session: HttpSession, url: str, user: User) -> Response:
 class CustomerDirectory:
     """The contract's Directory."""
 
-    def __init__(self, node: Node, people: People, services: Sequence[str]) -> None:
-        self._node, self._people = node, people
+    def __init__(self, node: Node, people: People, services: Sequence[str], reader_password: str) -> None:
+        self._node, self._people, self._reader_password = node, people, reader_password
         self.services = tuple(services)
         self.kind = "oidc" if "idp" in services else "ldap"
         self.tenant = people.tenant
         self.add, self.disable = people.add, people.disable
         self.enable, self.remove = people.enable, people.remove
+
+    def prepare(self) -> None:
+        """Once its server has been started. SuiteError if it does not come up."""
+        self._people.prepare(self._reader_password)
 
     def try_sign_in(self, user: User) -> Response:
         base = self._node.url("identity")

@@ -18,6 +18,8 @@ import psycopg
 from environments.companyos import log as companyos_log
 from environments.companyos.vendor import VendorAuthority
 from environments.contract import Capability, LinkState
+from environments.drivers import directories
+from environments.drivers.directories import Programs
 from environments.drivers.local import payments
 from environments.drivers.local.clock import NoClock, SiteClock, prove
 from environments.drivers.local.deployment import LocalDeployment
@@ -53,6 +55,10 @@ class Driver(Protocol):
         ...
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock: ...
+    def directories(self) -> Programs | str:
+        """The servers of a customer's directory; else what is missing, and the remedy."""
+        ...
+
     def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
         """The product's own installation, up to where its services can be started."""
         ...
@@ -108,6 +114,7 @@ def provision(
         deployment.vendor = vendor
         make_nodes(deployment, vendor, defects, lambda *node: driver.runner(deployment, *node))
         _payments(deployment)
+        _directories(deployment, driver.directories())
         _disks(deployment, own_disks)
         deployment.clock = driver.clock(deployment.locals, clocks)
         if dependencies:
@@ -148,6 +155,16 @@ def _payments(deployment: LocalDeployment) -> None:
         deployment.payments[name] = double
 
 
+def _directories(deployment: LocalDeployment, programs: Programs | str) -> None:
+    if isinstance(programs, str):
+        deployment.missing[Capability.DIRECTORY] = programs
+        return
+    directories.put_beside(deployment, programs)
+    subject = deployment.spec.subject
+    if programs.dex is None and deployment.locals[subject].variant in directories.OIDC:
+        deployment.missing[Capability.DIRECTORY] = "no OpenID provider is on this host. Use --driver containers"
+
+
 def _interpose(deployment: LocalDeployment) -> None:
     namespaced = Capability.PACKET_LINKS in deployment.capabilities
     for node in deployment.locals.values():
@@ -182,9 +199,11 @@ def _start(driver: Driver, deployment: LocalDeployment, progress: Progress) -> N
         try:
             began = time.monotonic()
             driver.install(deployment, node)
-            for service in node.services:
+            for service in (*node.beside, *node.services):
                 if not node.alive(service):
                     node.start(service)
+            if node.name in deployment.directories:
+                deployment.directories[node.name].prepare()
             node.wait_ready(deployment.ready_limit_s[node.name] * 2)
             deployment.ready_s[node.name] = time.monotonic() - began
             progress(f"{node.name} ready in {deployment.ready_s[node.name]:.1f} s")

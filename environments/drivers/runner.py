@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 
+@dataclass(frozen=True)
+class Component:
+    """A server of somebody else's in a node's site. argv: its program and arguments, with paths as it sees them."""
+
+    image: str  # where nodes run in containers
+    argv: Sequence[str]
+    port: int  # where it listens, on loopback
+    mounts: Mapping[Path, tuple[str, str]] = field(default_factory=dict)  # folder here -> (as it sees it, ro or rw)
+    env: Mapping[str, str] = field(default_factory=dict)
+    memory_bytes: int = 256 << 20
+
+
 class Runner(Protocol):
     """Services of one node, by name. SuiteError where what runs them (the site's agent, the engine) is gone."""
+
+    components: dict[str, Component]  # services that are neither the product's nor its PostgreSQL
 
     def write_config(self, path: Path, config: Mapping[str, Any]) -> None:
         """The configuration in a file that its services alone read, with paths as they see them."""

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from math import ceil
 from typing import Any
 
+from environments.companyos import directory
 from environments.companyos.config import DirectoryConfig
-from environments.companyos.directory import Away, Person, Refused, roles_of
+from environments.companyos.directory import Away, Person, Refused
 
 # OpenLDAP's password policy locks an account by this attribute; a directory that marks it otherwise has its own filter.
 PEOPLE = "(&(objectClass=inetOrgPerson)(uid={username})(!(pwdAccountLockedTime=*)))"
@@ -48,7 +49,7 @@ class LdapDirectory:
         names = [
             str(entry["attributes"]["cn"][0]) for entry in connection.response if entry["type"] == "searchResEntry"
         ]
-        return name, Person(str(found[0]["attributes"]["uid"][0]), roles_of(names, config.roles))
+        return name, Person(str(found[0]["attributes"]["uid"][0]), directory.roles_of(names, config.roles))
 
     @contextmanager
     def _bound(self, name: str, password: str) -> Iterator[Any]:

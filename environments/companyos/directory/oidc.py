@@ -19,9 +19,9 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from environments.companyos import outgoing
+from environments.companyos import directory, outgoing
 from environments.companyos.config import DirectoryConfig
-from environments.companyos.directory import Away, Person, Refused, roles_of
+from environments.companyos.directory import Away, Person, Refused
 
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]  # fixed by the verifier: never `none`, never a shared secret
 SIGN_IN_S = 600.0  # how long a person may take at the provider
@@ -106,7 +106,7 @@ class OidcProvider:
         following = granted.get("refresh_token") or secret
         if not isinstance(following, str) or not following:
             raise Refused  # nobody whom the provider could not be asked about again
-        return Person(username, roles_of([str(each) for each in groups], self.config.roles), following)
+        return Person(username, directory.roles_of([str(each) for each in groups], self.config.roles), following)
 
     def _claims(self, token: Any) -> dict[str, Any]:
         """The claims of an id token of this provider for this client, which is in force now; Refused."""

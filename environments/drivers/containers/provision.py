@@ -9,11 +9,13 @@ from typing import Any
 
 from environments.companyos.vendor import enrol
 from environments.contract import Capability
+from environments.directories import dex, slapd
 from environments.drivers import provisioning
 from environments.drivers.containers import clusters
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
 from environments.drivers.containers.pods import Pod, start_pods
 from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
+from environments.drivers.directories import Programs
 from environments.drivers.local import faketime
 from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.deployment import LocalDeployment
@@ -88,6 +90,12 @@ class ContainersDriver:
         if how == "knob":
             return faketime.clock_of(nodes, how)
         return NoClock("libfaketime is not in the images. Use --clocks knob, or --driver local")
+
+    def directories(self) -> Programs | str:
+        absent = [name for name in ("directory", "idp") if name not in self._images]
+        if absent:
+            return f"no image {absent[0]}. Run `conform images build`"
+        return Programs(slapd.Layout(), str(dex.BINARY), str(slapd.Layout().home))
 
     def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
         """As at a customer's: by the product's image, within the site."""

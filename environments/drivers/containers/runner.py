@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from environments.drivers.local import postgres
 from environments.drivers.local.hosts import ZONE
 from environments.drivers.local.node import PRODUCT_SERVICES
 from environments.drivers.local.processes import write_private
+from environments.drivers.runner import Component
 
 CONFIG, DATA = "/etc/companyos", "/var/lib/companyos"
 CLUSTER, SOCKETS = "/var/lib/postgresql/data", "/run/postgresql"
@@ -58,6 +59,7 @@ class ContainerRunner:
     place: Place
     folders: Folders
     port: int | None  # of PostgreSQL
+    components: dict[str, Component] = field(default_factory=dict)
     _runs: dict[str, Started] = field(default_factory=dict)
     _ends: dict[str, str] = field(default_factory=dict)  # service -> how its last process ended
     _said: dict[str, str] = field(default_factory=dict)  # service -> what containers that are gone have said
@@ -90,9 +92,18 @@ class ContainerRunner:
             mounts = {self.folders.cluster: (CLUSTER, "rw"), self.folders.home / "sockets": (SOCKETS, "rw")}
             command = postgres.arguments(CLUSTER, SOCKETS, self.port)
             return self.spec(service, "postgres", ["postgres"], command, mounts, env)
+        if service in self.components:
+            return self._component(service, self.components[service], env)
         assert service in PRODUCT_SERVICES, f"no image is known for {service}"
         command = ["--config", f"{CONFIG}/{config.name}", "--role", service]
         return self.spec(service, "companyos", None, command, self._product_mounts(), env)
+
+    def _component(self, service: str, what: Component, env: Mapping[str, str]) -> Spec:
+        for folder, (_, how) in what.mounts.items():
+            if how == "rw":
+                own(folder)
+        made = self.spec(service, what.image, what.argv[:1], what.argv[1:], what.mounts, {**env, **what.env})
+        return replace(made, memory_bytes=what.memory_bytes)
 
     def _product_mounts(self) -> dict[Path, tuple[str, str]]:
         return {self.folders.home / "config": (CONFIG, "ro"), self.folders.data: (DATA, "rw")}

@@ -14,6 +14,7 @@ from typing import Any
 
 from environments.contract import Calibration, Capability, HttpSession, Mode, Node, SuiteError, Vendor
 from environments.contract.http import SocketSession
+from environments.directories.signing_in import CustomerDirectory
 from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.dependencies import DependencyFaults
 from environments.drivers.local.disks import NodeDisks, NoDisks
@@ -45,6 +46,7 @@ class LocalDeployment:
         self.clock: SiteClock | NoClock = NoClock("no clock was made")
         self.disks: NodeDisks | NoDisks = NoDisks("no disk was made")
         self.payments: dict[str, StripeDouble] = {}
+        self.directories: dict[str, CustomerDirectory] = {}
         self.calibration: Sequence[Calibration] = ()
         self.dependencies = DependencyFaults()
         self.canaries: Mapping[str, Mapping[str, bool]] = {}

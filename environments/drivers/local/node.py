@@ -14,7 +14,7 @@ import psycopg
 from environments.contract import Client, HttpSession, Listener, Mode, TransportError, User
 from environments.contract.client import HttpClient, login
 from environments.drivers.local.hosts import SiteHost
-from environments.drivers.runner import Runner
+from environments.drivers.runner import Component, Runner
 
 ROLE_SERVICE = {  # variant -> role -> service whose port answers it
     "saas": {"data": "data", "identity": "control", "admin": "control", "control": "control"},
@@ -59,6 +59,7 @@ class LocalNode:
         self.node_id, self.customer, self.instance = config["node_id"], config["customer"], config["instance"]
         self.version = str(config["version"])
         self.services = SERVICES[self.variant]
+        self.beside: tuple[str, ...] = ()  # servers in its site that are the customer's: no part of the node
         self.home = home
         self.runner = runner
         self._host, self._session = host, session
@@ -117,11 +118,12 @@ class LocalNode:
 
     def listeners(self) -> Sequence[Listener]:
         owners = {pid: service for service, pid in self._pids.items()}
-        return [
+        found = [
             Listener(kind, address, port, _owner(pid, owners))
             for kind, address, port, pid in self._host.listeners()
             if pid not in self.instruments
         ]
+        return [each for each in found if each.service not in self.beside]
 
     def files(self) -> Sequence[Path]:
         self.runner.keep_logs()
@@ -132,6 +134,11 @@ class LocalNode:
         return self.runner.logs(service)
 
     # -- its processes
+
+    def put_beside(self, name: str, component: Component) -> None:
+        """A server of the customer's in its site; to be started, killed and paused like a service."""
+        self.runner.components[name] = component
+        self.beside = (*self.beside, name)
 
     def alive(self, service: str) -> bool:
         return service in self._pids and self.runner.ended(service) is None
@@ -207,7 +214,7 @@ class LocalNode:
 
     def close(self, *, keep_files: bool = False) -> None:
         """End every service, the database last, and leave nothing of them but files."""
-        for service in reversed(self.services):
+        for service in reversed((*self.beside, *self.services)):
             with contextlib.suppress(Exception):
                 self.stop(service)
         if keep_files:
@@ -232,7 +239,7 @@ class LocalNode:
             self.resume(service)
         for service in self._changed.copy():
             self.stop(service)
-        for service in self.services:
+        for service in (*self.beside, *self.services):
             if not self.alive(service):
                 self.start(service)
 

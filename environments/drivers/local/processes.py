@@ -13,6 +13,7 @@ from typing import Any
 
 from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
+from environments.drivers.runner import Component
 
 
 class ProcessRunner:
@@ -20,6 +21,7 @@ class ProcessRunner:
 
     def __init__(self, host: SiteHost, home: Path, cluster: Path, port: int | None, sealed: bool) -> None:
         self._host, self._home, self._cluster, self._port, self._sealed = host, home, cluster, port, sealed
+        self.components: dict[str, Component] = {}
         self._pids: dict[str, int] = {}
         self._paused: set[str] = set()
 
@@ -31,6 +33,9 @@ class ProcessRunner:
             assert self._port is not None, "a node with PostgreSQL has a port for it"
             self._clear_stale_postgres()
             argv = postgres.command(self._cluster, self._home / "sockets", self._port)
+        elif service in self.components:
+            argv = list(self.components[service].argv)
+            env = {**env, **self.components[service].env}
         else:
             argv = [sys.executable, "-m", "environments.companyos.serve", "--config", str(config), "--role", service]
         uid, gid = postgres.account() if service == "postgres" and os.geteuid() == 0 else (None, None)

@@ -15,6 +15,7 @@ from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import enrol
 from environments.contract import Capability, LinkState, SuiteError
 from environments.drivers import provisioning
+from environments.drivers.directories import Programs, of_this_host
 from environments.drivers.local import faketime, postgres
 from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.deployment import LocalDeployment
@@ -29,7 +30,6 @@ CONTAINERS_ONLY = (
     Capability.CONTAINERS,
     Capability.GRAPH_DATABASE,
     Capability.POLICY_SERVER,
-    Capability.DIRECTORY,
     Capability.KEY_CUSTODY,
     Capability.RESOURCE_LIMITS,
 )
@@ -68,6 +68,9 @@ class LocalDriver:
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
         return faketime.clock_of(nodes, how)
+
+    def directories(self) -> Programs | str:
+        return of_this_host()
 
     def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
         """In this process, outside the site."""

@@ -91,8 +91,9 @@ func provider(ctx context.Context, config Config, logger *slog.Logger) (http.Han
 	if err != nil {
 		return nil, err
 	}
-	// No reuse of a refresh token for a while, which would also answer without a look into the directory.
-	policy, err := tokens.NewRefreshTokenPolicy(logger, false, "", "", "")
+	// Tokens are not rotated: the client keeps a secret (RFC 9700, 4.14.2), and an answer that is lost would end the
+	// session. Nor are they reused for a while, which would answer without a look into the directory.
+	policy, err := tokens.NewRefreshTokenPolicy(logger, true, "", "", "")
 	if err != nil {
 		return nil, err
 	}
