@@ -15,6 +15,7 @@ from conform.commands import (
     egress,
     explain,
     host,
+    images,
     killing,
     links,
     listing,
@@ -49,6 +50,7 @@ app.command("replay")(replaying.replay)
 app.add_typer(links.app, name="link")
 app.command("egress")(egress.egress)
 app.add_typer(scheduling.app, name="schedule")
+app.add_typer(images.app, name="images")
 app.command("doctor")(host.doctor)
 app.command("clean")(host.clean)
 app.command("kill-matrix")(killing.kill_matrix)
@@ -57,13 +59,14 @@ app.command("report")(reporting.report)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    from environments.images.errors import ImagesError
     from profiles import ProfileError
     from reports.journal import JournalError
 
     argv = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(argv, prog_name="conform", standalone_mode=False)
-    except (BadArguments, ProfileError, JournalError) as error:
+    except (BadArguments, ProfileError, JournalError, ImagesError) as error:
         return fail(str(error), EXIT_BAD_ARGUMENTS)
     except typer.Abort:
         return fail("stopped", 130)

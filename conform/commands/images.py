@@ -1,0 +1,137 @@
+"""conform images build, list, verify: what `--driver containers` runs"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from conform.console import EXIT_BAD_ARGUMENTS, completes, err, out, print_json, say
+
+if TYPE_CHECKING:
+    from environments.images.manifest import Built
+
+app = typer.Typer(help="The container images: build, list, verify, carry into a lab without a network.")
+
+
+def _names() -> Iterable[str]:
+    from environments.images import recipe
+
+    return recipe.names()
+
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(help="Images; all, if none is named.", show_default=False, autocompletion=completes(_names)),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+def _telling() -> Any:
+    """What a build tells of itself: bars on a terminal, lines elsewhere."""
+    from environments.images import building
+
+    class Told(building.Progress):
+        def __init__(self) -> None:
+            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+            self.bars = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+            self.task = self.bars.add_task("fetching", total=None, visible=False)
+
+        def fetching(self, count: int, total_bytes: int) -> None:
+            say(f"fetching {count} files, {total_bytes / 1e6:.0f} MB")
+            self.bars.update(self.task, total=total_bytes, visible=True)
+
+        def fetched(self, size_bytes: int) -> None:
+            self.bars.update(self.task, advance=size_bytes)
+
+        def building(self, name: str) -> None:
+            self.bars.update(self.task, visible=False)
+            say(f"{name}: making its layers")
+
+        def loading(self, name: str) -> None:
+            say(f"{name}: giving it to the engine")
+
+        def done(self, image: Built, fresh: bool) -> None:
+            say(f"{image.name}: {image.reference} {'built' if fresh else 'is there already'}", "green" if fresh else "")
+
+        def note(self, line: str) -> None:
+            say(line, "yellow")
+
+    return Told()
+
+
+@app.command("build")
+def build(
+    names: Names = None,
+    locked: Annotated[
+        bool, typer.Option("--locked", help="Refuse another package where a pinned one has left the mirror.")
+    ] = False,
+) -> None:
+    """Build the images without a registry, and give them to the engine. What is there already is not built again."""
+    from environments.images import building, engine
+
+    told = _telling()
+    with told.bars:
+        building.build(names or (), engine(), locked=locked, progress=told)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """The images: version, digest, size, whether they are as the lock says."""
+    from environments.images import lockfile, manifest, recipe
+
+    lock, held, found = lockfile.load(), manifest.entries(), manifest.current()
+    if as_json:
+        print_json({name: asdict(found[name]) if name in found else None for name in recipe.names()})
+        return
+    table = Table("image", "version", "id", "size", "state", box=None, pad_edge=False)
+    for name in recipe.names():
+        image = found.get(name)
+        if image is None:
+            state = "built from other inputs" if name in held else "not built"
+            table.add_row(name, "", "", "", Text(state, "yellow"))
+            continue
+        state = "as locked" if image.as_locked else f"not as locked: {'; '.join(image.replaced) or 'another digest'}"
+        if image.as_locked and lock.images[name].image_id is None:
+            state = "inputs as locked"  # our code is in it
+        size = f"{image.size_bytes / 1e6:.0f} MB"
+        table.add_row(name, image.version, image.image_id, size, Text(state, "green" if image.as_locked else "yellow"))
+    out.print(table)
+
+
+@app.command("verify")
+def verify(
+    names: Names = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every layer back from the engine, and digest it anew.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Whether the engine has the very images that were built from what is here. Exit 254 if not."""
+    from environments.images import engine, verifying
+
+    findings = verifying.verify(names or (), engine(), deep=deep)
+    if as_json:
+        print_json([asdict(each) for each in findings])
+    else:
+        width = max(len(each.name) for each in findings)
+        for each in findings:
+            mark = ("ok", "green") if each.ok else ("BAD", "bold red")
+            line = Text.assemble((f"{mark[0]:4}", mark[1]), (f"{each.name:{width}}  ", "bold"), each.detail)
+            out.print(line, soft_wrap=True)
+    if not all(each.ok for each in findings):
+        raise typer.Exit(EXIT_BAD_ARGUMENTS)
+
+
+@app.command("lock")
+def lock(names: Names = None) -> None:
+    """Write the lock file anew from today's package indexes (for maintainers). Images not named keep their inputs."""
+    from environments.images import lockfile, locking
+
+    lockfile.save(locking.lock(names or (), say))
+    say(f"wrote {lockfile.LOCK.name}; build all images, then `conform images lock --ids` writes their ids in")

@@ -1,0 +1,3 @@
+module companyos-conform/pause
+
+go 1.23.0

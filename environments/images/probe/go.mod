@@ -1,0 +1,3 @@
+module companyos-conform/probe
+
+go 1.23.0
