@@ -43,9 +43,10 @@ def components(services: Services) -> dict[str, dict[str, Any]]:
     def part(present: bool, kind: str) -> dict[str, Any]:
         return {"present": present, "kind": kind if present else "none"}
 
+    engine = {"version": services.store.engine}
     return {
-        "postgres": part(not edge, "postgresql"),
-        "sqlite": part(edge, "sqlite"),
+        "postgres": part(not edge, "postgresql") | ({} if edge else engine),
+        "sqlite": part(edge, "sqlite") | (engine if edge else {}),
         "graph": part(True, services.graph.kind),
         "policy": part(True, "rego"),
         "maestro": part(True, "local-agent" if edge else "orchestrator"),

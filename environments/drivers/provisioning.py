@@ -18,6 +18,7 @@ import psycopg
 from environments.companyos import log as companyos_log
 from environments.companyos.vendor import VendorAuthority
 from environments.contract import Capability, LinkState
+from environments.drivers import defects as driver_defects
 from environments.drivers.local import payments
 from environments.drivers.local.clock import NoClock, SiteClock, prove
 from environments.drivers.local.deployment import LocalDeployment
@@ -95,6 +96,7 @@ def provision(
     dependencies: nodes reach their databases through proxies, for `deployment.dependencies`.
     Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
     run_id = run_id or new_run_id()
+    product_defects, mend = driver_defects.apply(defects, driver.name)
     companyos_log.configure("WARNING")  # parts of the product run in this process
     workdir = workdir_of(run_id, profile.id)
     started: list[LocalDeployment] = []
@@ -102,11 +104,12 @@ def provision(
         own_disks = make_disks(profile.nodes, workdir) if disks else NoDisks(NOT_ASKED)
         deployment = driver.sites(profile, run_id, seed, workdir, network_defects)
         started.append(deployment)
+        deployment.on_close(mend)
         deployment.driver = driver.name
         deployment.missing |= driver.missing
         vendor = VendorAuthority()
         deployment.vendor = vendor
-        make_nodes(deployment, vendor, defects, lambda *node: driver.runner(deployment, *node))
+        make_nodes(deployment, vendor, product_defects, lambda *node: driver.runner(deployment, *node))
         _payments(deployment)
         _disks(deployment, own_disks)
         deployment.clock = driver.clock(deployment.locals, clocks)
@@ -119,6 +122,7 @@ def provision(
     except BaseException:
         for each in started:
             each.close()
+        mend()
         unmount_under(workdir)
         shutil.rmtree(workdir, ignore_errors=True)
         raise

@@ -114,6 +114,7 @@ class Tx(Protocol):
 
 class Store(Protocol):
     kind: str  # postgresql or sqlite
+    engine: str  # its version, as the last session was told; empty: there was none yet
     mirror: Callable[[str, Sequence[tuple[str, Doc]]], None] | None  # GraphStore.mirror, where the graph is apart
 
     def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:

@@ -374,6 +374,7 @@ class SqlStore:
     """The node's own tables, over any SQL database (storage.base.Store without the outbox)."""
 
     kind = ""
+    engine = ""
     mirror: Mirror | None = None  # told of graph changes after their commit
 
     def committed(self, tx: SqlTx) -> None:

@@ -56,6 +56,7 @@ class Sqlite:
 
 class SqliteStore(SqlStore):
     kind = "sqlite"
+    engine = sqlite3.sqlite_version
 
     def __init__(self, path: Path) -> None:
         self.path = path
