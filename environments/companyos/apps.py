@@ -58,6 +58,7 @@ def routes(services: Services) -> list[BaseRoute]:
     local_administration = role == "edge" or (role == "data" and config.variant == "tethered")
     if role in ("data", "edge"):
         mounted += discovery.routes(services)
+        mounted += module("release").routes(services)
         mounted += module("graphql_api").routes(services)
         mounted += module("ui").routes(services)
         mounted += web.event_routes(services)

@@ -69,5 +69,7 @@ class NodeConfig(Strict):
     model_server: str | None = None
     stripe_key: str | None = None  # A, B: the payment provider's key; it signs its webhooks with it too
     stripe_url: str | None = None  # A, B: where the provider's API is; None: nothing is billed
+    model_file: Path | None = None  # what the model server serves
+    image: str | None = None  # id of the image that the services run from, where they run in containers
     defects: list[str] = []  # known-bad behaviours switched on for this node
     log_level: str = "INFO"

@@ -22,10 +22,12 @@ from environments.contract.deployment import (
 )
 from environments.contract.directory import Directory
 from environments.contract.payments import PaymentRequest, Payments
+from environments.contract.release import Artifact, Release
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
 from environments.link import Episode, LinkState
 
 __all__ = [
+    "Artifact",
     "Calibration",
     "Capability",
     "Client",
@@ -45,6 +47,7 @@ __all__ = [
     "Node",
     "PaymentRequest",
     "Payments",
+    "Release",
     "Response",
     "SuiteError",
     "TransportError",

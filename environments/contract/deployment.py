@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from environments.contract.payments import Payments
+from environments.contract.release import Release
 from environments.link import LinkState
 
 
@@ -428,6 +429,8 @@ class Deployment(Protocol):
         """Node -> its payment provider; hosted nodes have one."""
         ...
 
+    @property
+    def release(self) -> Release: ...
     @property
     def calibration(self) -> Sequence[Calibration]: ...
     @property

@@ -25,9 +25,10 @@ from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
 from environments.drivers.local.hosts import free_port
 from environments.drivers.local.node import LocalNode
-from environments.drivers.local.nodes import make_nodes
+from environments.drivers.local.nodes import VERSION, make_nodes
 from environments.drivers.local.postgres import cache_dir
 from environments.drivers.local.processes import write_private
+from environments.drivers.release import InstalledRelease, sign_manifest
 from environments.drivers.runner import Runner
 from profiles import Profile
 
@@ -42,6 +43,7 @@ class Driver(Protocol):
 
     name: str
     missing: Mapping[Capability, str]  # what no deployment of it can do
+    images: Mapping[str, str]  # name -> id of those that services run from; none where they run from this checkout
 
     def sites(
         self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
@@ -110,6 +112,7 @@ def provision(
         vendor = VendorAuthority()
         deployment.vendor = vendor
         make_nodes(deployment, vendor, product_defects, lambda *node: driver.runner(deployment, *node))
+        _release(driver, deployment, vendor)
         _payments(deployment)
         _disks(deployment, own_disks)
         deployment.clock = driver.clock(deployment.locals, clocks)
@@ -137,6 +140,14 @@ def directions(profile: Profile) -> dict[tuple[str, str], LinkState]:
         links[link.between] = link.forward
         links[(link.between[1], link.between[0])] = link.back or link.forward
     return links
+
+
+def _release(driver: Driver, deployment: LocalDeployment, vendor: VendorAuthority) -> None:
+    """What the vendor signed, and where it is to be seen."""
+    for node in deployment.locals.values():
+        if "companyos" in driver.images:
+            node.config["image"] = driver.images["companyos"]
+    deployment.release = InstalledRelease(sign_manifest(vendor, VERSION, images=driver.images), deployment.locals)
 
 
 def _payments(deployment: LocalDeployment) -> None:

@@ -83,8 +83,10 @@ def open_flaws(major: int, minor: int, flaws: Sequence[Flaw] = FLAWS) -> list[Fl
     ]
 
 
-def judge_engine(engine: Engine | None, claimed: str | None, today: date) -> list[str]:
-    """Fixed, maintained, consistent with itself, and what discovery claims; vacuous if no server was asked."""
+def judge_engine(engine: Engine | None, claimed: str | None, today: str) -> list[str]:
+    """Fixed, maintained, consistent with itself, and what discovery claims. today: as 2026-11-25.
+
+    Vacuous if no server was asked."""
     if engine is None:
         vacuous("no session told the version of the engine")
     major, minor = engine.release
@@ -94,7 +96,7 @@ def judge_engine(engine: Engine | None, claimed: str | None, today: date) -> lis
         for flaw in open_flaws(major, minor)
     ]
     last = LAST_DAY.get(major)
-    if major < min(LAST_DAY) or (last is not None and today > last):
+    if major < min(LAST_DAY) or (last is not None and today > last.isoformat()):
         problems.append(f"PostgreSQL {major} has no fixes any more (its last day was {last or 'before 2025'})")
     if major in CATALOGUE and engine.catalogue != CATALOGUE[major]:
         problems.append(f"says {engine.version}, its data files are of catalogue {engine.catalogue}: another major")

@@ -24,7 +24,7 @@ def test_engine_has_the_fixes_and_is_maintained(deployment: Deployment, evidence
     evidence.add("fixes", {flaw.cve: {str(a): b for a, b in flaw.fixed_in.items()} for flaw in FLAWS})
     conclude(
         evidence,
-        judge_engine(engine, claimed, datetime.now(UTC).date()),
+        judge_engine(engine, claimed, datetime.now(UTC).date().isoformat()),
         "every fix, maintained, as claimed",
         f"PostgreSQL {engine.version if engine else '?'}, discovery claims {claimed}",
     )

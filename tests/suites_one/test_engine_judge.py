@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
 from environments.contract import Vacuous
 from suites.isolation.engine import CATALOGUE, FLAWS, LAST_DAY, Engine, judge_engine, open_flaws
 
-TODAY = date(2026, 11, 25)
+TODAY = "2026-11-25"
 
 
 def engine(version: str, **changed: object) -> Engine:
@@ -37,7 +35,7 @@ def test_the_release_before_a_fix_is_told_with_its_flaw(version: str, flaw: str)
 
 
 def test_a_major_is_judged_to_its_last_day() -> None:
-    assert judge_engine(engine("14.20"), "14.20", LAST_DAY[14]) == []
+    assert judge_engine(engine("14.20"), "14.20", LAST_DAY[14].isoformat()) == []
     assert "no fixes any more" in judge_engine(engine("14.20"), "14.20", TODAY)[0]
     assert any("before 2025" in problem for problem in judge_engine(engine("9.6"), "9.6", TODAY))
 

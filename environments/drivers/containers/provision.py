@@ -50,7 +50,7 @@ class ContainersDriver:
 
     def __init__(self) -> None:
         preflight()
-        self._images = {name: each.image_id for name, each in built().items()}
+        self.images = self._images = {name: each.image_id for name, each in built().items()}
         self._containers: Containers
         self._pods: Mapping[str, Pod] = {}
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from environments.contract import Calibration, Capability, HttpSession, Mode, Node, SuiteError, Vendor
+from environments.contract import Calibration, Capability, HttpSession, Mode, Node, Release, SuiteError, Vendor
 from environments.contract.http import SocketSession
 from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.dependencies import DependencyFaults
@@ -42,6 +42,7 @@ class LocalDeployment:
         self.missing = {each: why for each, why in capabilities.items() if why is not None}
         self.locals: dict[str, LocalNode] = {}
         self.vendor: Vendor
+        self.release: Release
         self.clock: SiteClock | NoClock = NoClock("no clock was made")
         self.disks: NodeDisks | NoDisks = NoDisks("no disk was made")
         self.payments: dict[str, StripeDouble] = {}

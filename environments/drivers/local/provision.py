@@ -40,6 +40,7 @@ class LocalDriver:
     """See provisioning.Driver."""
 
     name = "local"
+    images: Mapping[str, str] = {}
     missing: Mapping[Capability, str] = dict.fromkeys(CONTAINERS_ONLY, "plain processes here. Use --driver containers")
 
     def sites(
