@@ -1,5 +1,6 @@
 """The contract between suites and deployments: see docs/contract.md."""
 
+from environments.contract.custody import Custody, KeyFacts
 from environments.contract.deployment import (
     Calibration,
     Capability,
@@ -32,6 +33,7 @@ __all__ = [
     "Capability",
     "Client",
     "Clock",
+    "Custody",
     "Deployment",
     "Directory",
     "Disks",
@@ -39,6 +41,7 @@ __all__ = [
     "Episode",
     "Evidence",
     "HttpSession",
+    "KeyFacts",
     "LinkCounters",
     "LinkState",
     "Links",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from environments.contract.custody import Custody
 from environments.contract.payments import Payments
 from environments.contract.release import Release
 from environments.link import LinkState
@@ -431,6 +432,10 @@ class Deployment(Protocol):
 
     @property
     def release(self) -> Release: ...
+    def custody(self, node: str) -> Custody:
+        """Who keeps the keys of the node. Needs Capability.KEY_CUSTODY."""
+        ...
+
     @property
     def calibration(self) -> Sequence[Calibration]: ...
     @property
@@ -454,8 +459,8 @@ class Deployment(Protocol):
     def workdir(self) -> Path: ...
 
     def heal(self) -> None:
-        """Undo every fault: links, sentinel mode, clocks, disks, paused and dead services; wait until all nodes are
-        ready."""
+        """Undo every fault: links, sentinel mode, clocks, disks, withdrawn keys, paused and dead services; wait until
+        all nodes are ready."""
         ...
 
 

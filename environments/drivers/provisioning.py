@@ -55,6 +55,11 @@ class Driver(Protocol):
         """Of the node of that name, whose configuration may still be added to."""
         ...
 
+    def custody(self, deployment: LocalDeployment, node: LocalNode) -> str:
+        """Give the node its key store and whoever keeps it, before it is installed. What its mode promises and is not
+        to be had here, with the remedy; empty if there is nothing."""
+        ...
+
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock: ...
     def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
         """The product's own installation, up to where its services can be started."""
@@ -113,6 +118,7 @@ def provision(
         deployment.vendor = vendor
         make_nodes(deployment, vendor, product_defects, lambda *node: driver.runner(deployment, *node))
         _release(driver, deployment, vendor)
+        _custody(driver, deployment)
         _payments(deployment)
         _disks(deployment, own_disks)
         deployment.clock = driver.clock(deployment.locals, clocks)
@@ -148,6 +154,13 @@ def _release(driver: Driver, deployment: LocalDeployment, vendor: VendorAuthorit
         if "companyos" in driver.images:
             node.config["image"] = driver.images["companyos"]
     deployment.release = InstalledRelease(sign_manifest(vendor, VERSION, images=driver.images), deployment.locals)
+
+
+def _custody(driver: Driver, deployment: LocalDeployment) -> None:
+    for name, node in deployment.locals.items():
+        lacking = driver.custody(deployment, node)
+        if lacking and name == deployment.spec.subject:
+            deployment.missing[Capability.KEY_CUSTODY] = lacking
 
 
 def _payments(deployment: LocalDeployment) -> None:

@@ -124,7 +124,7 @@ class PostgresStore(SqlStore):
         try:
             connection = self._start(tenant, snapshot, wait_s)
             try:
-                tx = SqlTx(tenant, Postgres(connection, tenant), self.mirror is not None)
+                tx = SqlTx(tenant, Postgres(connection, tenant), self.mirror is not None, self.sealer)
                 yield tx
                 tx.flush()
                 connection.execute("COMMIT")

@@ -10,7 +10,7 @@ from typing import Any
 from environments.companyos.vendor import enrol
 from environments.contract import Capability
 from environments.drivers import provisioning
-from environments.drivers.containers import clusters
+from environments.drivers.containers import clusters, custody
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
 from environments.drivers.containers.pods import Pod, start_pods
 from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
@@ -50,7 +50,7 @@ class ContainersDriver:
 
     def __init__(self) -> None:
         preflight()
-        self.images = self._images = {name: each.image_id for name, each in built().items()}
+        self.images: Mapping[str, str] = {name: each.image_id for name, each in built().items()}
         self._containers: Containers
         self._pods: Mapping[str, Pod] = {}
 
@@ -59,7 +59,7 @@ class ContainersDriver:
     ) -> LocalDeployment:
         self._containers = Containers(run_id, workdir.name)
         try:
-            self._pods = start_pods(self._containers, self._images["pause"], profile.sites)
+            self._pods = start_pods(self._containers, self.images["pause"], profile.sites)
             netns = {site: pod.netns for site, pod in self._pods.items()}
             deployment = namespaced(profile, run_id, seed, workdir, network_defects, netns)
         except BaseException:
@@ -82,7 +82,10 @@ class ContainersDriver:
             spec.limits.cpus,
         )
         folders = Folders(home, data, data.with_name("postgres"))
-        return ContainerRunner(self._containers, self._images, place, folders, config["ports"].get("postgres"))
+        return ContainerRunner(self._containers, self.images, place, folders, config["ports"].get("postgres"))
+
+    def custody(self, deployment: LocalDeployment, node: LocalNode) -> str:
+        return custody.settle(self._containers, self.images, node)
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
         if how == "knob":
@@ -99,9 +102,9 @@ class ContainersDriver:
             own(folder)
         if "postgres" in node.services:
             if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
-                clusters.initialise(self._containers, self._images["postgres"], node.cluster_dir, node.name)
+                clusters.initialise(self._containers, self.images["postgres"], node.cluster_dir, node.name)
             else:
-                clusters.copy_template(self._containers, self._images["postgres"], node.cluster_dir)
+                clusters.copy_template(self._containers, self.images["postgres"], node.cluster_dir)
             node.start("postgres")
             provisioning.await_postgres(node)
         step = node.config_file.with_name("install.json")
@@ -114,3 +117,5 @@ class ContainersDriver:
         enrol(deployment.vendor, node.data_dir, node.node_id)
         own(node.data_dir)
         node.write_config(node.config_file)
+        if node.config["key_store"]["kind"] != "file":
+            node.custody.prepare()

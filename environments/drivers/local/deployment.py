@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from environments.contract import Calibration, Capability, HttpSession, Mode, Node, Release, SuiteError, Vendor
+from environments.contract import Calibration, Capability, Custody, HttpSession, Mode, Node, Release, SuiteError, Vendor
 from environments.contract.http import SocketSession
 from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.dependencies import DependencyFaults
@@ -91,6 +91,9 @@ class LocalDeployment:
     def egress(self) -> Any:
         return self.network.egress
 
+    def custody(self, node: str) -> Custody:
+        return self.locals[node].custody
+
     def session(self, site: str) -> HttpSession:
         """HTTP from inside a site; one pool of connections per site."""
         if site not in self._sessions:
@@ -116,6 +119,8 @@ class LocalDeployment:
             provider.answer("ok")
         self.clock.release_all()
         self.disks.heal()
+        for node in self.locals.values():
+            node.custody.heal()
         for node in self.locals.values():
             node.restore()
         for node in self.locals.values():
