@@ -1,4 +1,4 @@
-"""Every known-bad behaviour, of the simulated CompanyOS and of the network, in one shape."""
+"""Every known-bad behaviour, of the simulated CompanyOS, of its installation and of the network, in one shape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class KnownDefect:
     name: str
     kills: tuple[str, ...]  # requirement ids that must turn red
     modes: tuple[str, ...]  # modes whose nodes can carry it; empty: any
-    phase: str  # service, install or network
+    phase: str  # service, install, driver or network
     says: str
     drivers: tuple[str, ...] = ()  # drivers that can be made so; empty: any
 
@@ -33,6 +33,7 @@ class KnownDefect:
 def known() -> dict[str, KnownDefect]:
     """Every defect by name, those of the services first."""
     from environments.companyos.defects import registry
+    from environments.drivers.defects import registry as of_drivers
     from environments.network.defects import DEFECTS
 
     found = {
@@ -41,6 +42,9 @@ def known() -> dict[str, KnownDefect]:
         )
         for name, each in sorted(registry().items())
     }
+    for name, driven in sorted(of_drivers().items()):
+        says = " ".join(driven.says.split())
+        found[name] = KnownDefect(name, driven.kills, driven.modes, "driver", says, driven.drivers)
     for name, function in sorted(DEFECTS.items()):
         kills: tuple[str, ...] = getattr(function, "kills", ()) or _NETWORK_KILLS.get(name.split("_")[0], ())
         says = " ".join((function.__doc__ or "").split())

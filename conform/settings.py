@@ -186,13 +186,15 @@ def keep_schedule(schedule: Schedule, run_dir: Path) -> None:
 
 
 def split_defects(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(defects of the simulated CompanyOS, defects of the network) of the names. Raises BadArguments."""
+    """(defects of the simulated CompanyOS and of its installation, defects of the network) of the names. Raises
+    BadArguments."""
     if not names:
         return (), ()
     from environments.companyos.defects import registry
+    from environments.drivers.defects import registry as of_drivers
     from environments.network.defects import DEFECTS
 
-    service = registry()
+    service = {**registry(), **of_drivers()}
     refuse(catalogue.unknown("defect", names, [*service, *DEFECTS]))
     wanted: Iterable[str] = dict.fromkeys(names)
     return tuple(n for n in wanted if n in service), tuple(n for n in names if n in DEFECTS)

@@ -18,6 +18,8 @@ from environments.companyos.clock import Clock
 from environments.companyos.config import NodeConfig
 from environments.companyos.events import EventLog
 from environments.companyos.identity import Identity
+from environments.companyos.keys import open_key_store
+from environments.companyos.keys.sealing import Sealer
 from environments.companyos.metrics import Metrics
 from environments.companyos.policy import PolicyEngine
 from environments.companyos.services import Services
@@ -30,6 +32,8 @@ def build_services(config: NodeConfig, role: str) -> Services:
     graph = open_graph(config, store)
     if not graph.derived:
         store.mirror = graph.mirror
+    if config.key_store is not None and role != "control":  # the control plane handles no content
+        store.sealer = Sealer(open_key_store(config.key_store), config.key_store.recheck_s)
     policy = PolicyEngine(clock)
     policy.load_default()
     return Services(
@@ -58,6 +62,7 @@ def routes(services: Services) -> list[BaseRoute]:
     local_administration = role == "edge" or (role == "data" and config.variant == "tethered")
     if role in ("data", "edge"):
         mounted += discovery.routes(services)
+        mounted += module("release").routes(services)
         mounted += module("graphql_api").routes(services)
         mounted += module("ui").routes(services)
         mounted += web.event_routes(services)
@@ -76,6 +81,8 @@ def routes(services: Services) -> list[BaseRoute]:
 
 def start_background(services: Services) -> None:
     """Policy first: the last known good one is in force before the first request."""
+    if services.store.sealer is not None:
+        services.store.sealer.start()
     module("tether").start(services)
     if services.role in ("data", "edge"):
         module("maestro").start(services)

@@ -41,6 +41,21 @@ class DirectoryConfig(Strict):
     username_claim: str = "preferred_username"
 
 
+class KeyStoreConfig(Strict):
+    """Who keeps the key that the tenants' data keys are wrapped by. See keys/."""
+
+    kind: Literal["file", "pkcs11", "tpm"]
+    recheck_s: float = 2.0  # longest that a data key is used without asking its keeper again
+    path: Path | None = None  # file: the key
+    module: Path | None = None  # pkcs11: the library of the HSM
+    module_config: Path | None = None  # pkcs11: what SoftHSM reads its settings from
+    token: str | None = None  # pkcs11: label of the token
+    label: str = "companyos-kek"  # pkcs11: label of the key in it
+    pin_file: Path | None = None  # pkcs11: PIN of the token's user
+    tcti: str | None = None  # tpm: how it is reached, as swtpm:host=127.0.0.1,port=2321 or device:/dev/tpmrm0
+    handle: int = 0x81010001  # tpm: persistent handle of the key
+
+
 class NodeConfig(Strict):
     """Written by a driver as JSON, read by every service of the node (`python -m environments.companyos.serve`)."""
 
@@ -69,5 +84,8 @@ class NodeConfig(Strict):
     model_server: str | None = None
     stripe_key: str | None = None  # A, B: the payment provider's key; it signs its webhooks with it too
     stripe_url: str | None = None  # A, B: where the provider's API is; None: nothing is billed
+    model_file: Path | None = None  # what the model server serves
+    image: str | None = None  # id of the image that the services run from, where they run in containers
+    key_store: KeyStoreConfig | None = None  # None: content is kept as it is
     defects: list[str] = []  # known-bad behaviours switched on for this node
     log_level: str = "INFO"

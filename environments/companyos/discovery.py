@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from environments.companyos import limits
+from environments.companyos.config import NodeConfig
 from environments.companyos.services import Services
 
 PRODUCT = "companyos"
@@ -43,9 +44,10 @@ def components(services: Services) -> dict[str, dict[str, Any]]:
     def part(present: bool, kind: str) -> dict[str, Any]:
         return {"present": present, "kind": kind if present else "none"}
 
+    engine = {"version": services.store.engine}
     return {
-        "postgres": part(not edge, "postgresql"),
-        "sqlite": part(edge, "sqlite"),
+        "postgres": part(not edge, "postgresql") | ({} if edge else engine),
+        "sqlite": part(edge, "sqlite") | (engine if edge else {}),
         "graph": part(True, services.graph.kind),
         "policy": part(True, "rego"),
         "maestro": part(True, "local-agent" if edge else "orchestrator"),
@@ -68,6 +70,13 @@ def capabilities(services: Services) -> list[str]:
     return sorted(found)
 
 
+def keys(config: NodeConfig) -> dict[str, Any]:
+    """Who keeps the wrapping key, and how long its withdrawal can take to show."""
+    if config.key_store is None:
+        return {"kind": "none"}
+    return {"kind": config.key_store.kind, "recheck_s": config.key_store.recheck_s}
+
+
 def document(services: Services) -> dict[str, Any]:
     config = services.config
     return {
@@ -86,6 +95,7 @@ def document(services: Services) -> dict[str, Any]:
             "cold_start_s": limits.COLD_START_S[config.mode],
             **({"directory_recheck_s": config.directory.recheck_s} if config.directory else {}),
         },
+        "keys": keys(config),
         "ports": [
             {"service": service, "port": port, "interface": "127.0.0.1" if service == "postgres" else config.listen}
             for service, port in sorted(config.ports.items())

@@ -22,10 +22,13 @@ STATUS: dict[str, int] = {
     "POLICY_UNAVAILABLE": 503,
     "CAPABILITY_ABSENT": 501,
     "UNAVAILABLE": 503,
+    "KEY_UNAVAILABLE": 503,
     "STORAGE_FULL": 507,
     "PROMOTION_REFUSED": 409,
 }
-TRY_AGAIN = frozenset({"UNAVAILABLE", "STORAGE_FULL"})  # refusals that say nothing about what was asked
+TRY_AGAIN = frozenset(
+    {"UNAVAILABLE", "STORAGE_FULL", "KEY_UNAVAILABLE"}
+)  # refusals that say nothing about what was asked
 
 
 class ApiError(Exception):

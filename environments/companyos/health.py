@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from environments.companyos.errors import ApiError
+from environments.companyos.keys.sealing import Sealer
 from environments.companyos.services import Services
 
 
@@ -24,8 +25,15 @@ def check_policy(services: Services) -> tuple[bool, str]:
     return services.policy.loaded, f"revision {services.policy.revision}"
 
 
+def check_keys(sealer: Sealer) -> tuple[bool, str]:
+    why = sealer.check()
+    return not why, why or sealer.store.kind
+
+
 def checks(services: Services) -> dict[str, dict[str, Any]]:
     results = {"database": check_database(services), "policy": check_policy(services)}
+    if services.store.sealer is not None:
+        results["keys"] = check_keys(services.store.sealer)
     return {name: {"ok": ok, "detail": detail} for name, (ok, detail) in results.items()}
 
 

@@ -32,6 +32,7 @@ TYPES: Mapping[str, str] = {
     "policy": "companyos-policy",
     "export": "companyos-export",
     "node-key": "companyos-node-key",
+    "release": "companyos-release",
 }
 KEY_HEADERS = frozenset({"jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256"})
 HEADERS = frozenset({"alg", "typ", "kid"})

@@ -57,6 +57,12 @@ def evaluate(interpreter: Interpreter, bundle: Bundle, document: Mapping[str, An
     return len(expressions) == 1 and expressions[0] is True
 
 
+def default() -> tuple[str, str]:
+    """(text, SHA-256) of the policy that is shipped with the release."""
+    source = DEFAULT.read_text()
+    return source, hashlib.sha256(source.encode()).hexdigest()
+
+
 class PolicyEngine:
     """One compiled policy at a time, swapped whole. `decide` never raises: an error is a deny."""
 
@@ -64,6 +70,7 @@ class PolicyEngine:
         self.clock = clock
         self.revision = -1
         self.digest = ""
+        self.shipped = ""  # digest of the policy that came with the release, in force or not
         self.loaded_at = 0.0  # seconds since the epoch, node's clock
         self.last_error: str | None = None
         self._lock = threading.Lock()  # the interpreter is not for two threads at once
@@ -94,8 +101,9 @@ class PolicyEngine:
 
     def load_default(self) -> None:
         """The policy shipped with the release, revision 0: in force until a signed one arrives."""
-        source = DEFAULT.read_text()
-        self.load({"authz.rego": source}, 0, hashlib.sha256(source.encode()).hexdigest())
+        source, digest = default()
+        self.load({"authz.rego": source}, 0, digest)
+        self.shipped = digest
 
     def decide(self, document: Mapping[str, Any]) -> bool:
         """Not cached: a policy may depend on anything in its input and on time, and a decision takes 0.1 ms."""

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from environments.companyos import jws, log, outgoing
+from environments.companyos.errors import ApiError
 from environments.companyos.services import Services
 
 FIRST_BATCH_BYTES = 4 * 1024  # four seconds at 8 kbit/s: a cut costs little
@@ -89,7 +90,7 @@ def attempt(services: Services, data: outgoing.Channel, identity: outgoing.Chann
     except outgoing.LinkError as error:
         mine.batch_bytes = max(mine.batch_bytes // 4, FIRST_BATCH_BYTES)
         failed(services, f"UNREACHABLE: {error}")
-    except Refused as error:
+    except (Refused, ApiError) as error:
         failed(services, error.code)
     except Exception as error:  # the thread must live: it is the only way out for the data
         log.crash("sync", error)

@@ -129,7 +129,9 @@ def quarantine(
     """Keep the operation and its reason, count its seq as handled."""
     reason = cause.code if isinstance(cause, ApiError) else "INVALID"
     key = f"quarantine.{principal.tenant}.{batch.node_id}.{op['seq']}"
-    services.store.meta_set(key, json.dumps({"reason": reason, "op": op}))
+    with services.store.transaction(principal.tenant) as tx:
+        kept = tx.seal(key, json.dumps(op))
+    services.store.meta_set(key, json.dumps({"reason": reason, "op": kept}))
     log.warning("operation quarantined", seq=op["seq"], code=reason)
     with services.store.transaction(principal.tenant) as tx:
         skip(tx, batch, op["seq"])

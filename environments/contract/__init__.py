@@ -1,5 +1,6 @@
 """The contract between suites and deployments: see docs/contract.md."""
 
+from environments.contract.custody import Custody, KeyFacts
 from environments.contract.deployment import (
     Calibration,
     Capability,
@@ -22,14 +23,17 @@ from environments.contract.deployment import (
 )
 from environments.contract.directory import Directory
 from environments.contract.payments import PaymentRequest, Payments
+from environments.contract.release import Artifact, Release
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
 from environments.link import Episode, LinkState
 
 __all__ = [
+    "Artifact",
     "Calibration",
     "Capability",
     "Client",
     "Clock",
+    "Custody",
     "Deployment",
     "Directory",
     "Disks",
@@ -37,6 +41,7 @@ __all__ = [
     "Episode",
     "Evidence",
     "HttpSession",
+    "KeyFacts",
     "LinkCounters",
     "LinkState",
     "Links",
@@ -45,6 +50,7 @@ __all__ = [
     "Node",
     "PaymentRequest",
     "Payments",
+    "Release",
     "Response",
     "SuiteError",
     "TransportError",

@@ -8,7 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from environments.contract.custody import Custody
 from environments.contract.payments import Payments
+from environments.contract.release import Release
 from environments.link import LinkState
 
 if TYPE_CHECKING:
@@ -437,6 +439,12 @@ class Deployment(Protocol):
         ...
 
     @property
+    def release(self) -> Release: ...
+    def custody(self, node: str) -> Custody:
+        """Who keeps the keys of the node. Needs Capability.KEY_CUSTODY."""
+        ...
+
+    @property
     def calibration(self) -> Sequence[Calibration]: ...
     @property
     def canaries(self) -> Mapping[str, Mapping[str, bool]]:
@@ -459,8 +467,8 @@ class Deployment(Protocol):
     def workdir(self) -> Path: ...
 
     def heal(self) -> None:
-        """Undo every fault: links, sentinel mode, clocks, disks, paused and dead services; wait until all nodes are
-        ready."""
+        """Undo every fault: links, sentinel mode, clocks, disks, withdrawn keys, paused and dead services; wait until
+        all nodes are ready."""
         ...
 
 

@@ -18,6 +18,7 @@ import psycopg
 from environments.companyos import log as companyos_log
 from environments.companyos.vendor import VendorAuthority
 from environments.contract import Capability, LinkState
+from environments.drivers import defects as driver_defects
 from environments.drivers import directories
 from environments.drivers.directories import Programs
 from environments.drivers.local import payments
@@ -26,9 +27,10 @@ from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
 from environments.drivers.local.hosts import free_port
 from environments.drivers.local.node import LocalNode
-from environments.drivers.local.nodes import make_nodes
+from environments.drivers.local.nodes import VERSION, make_nodes
 from environments.drivers.local.postgres import cache_dir
 from environments.drivers.local.processes import write_private
+from environments.drivers.release import InstalledRelease, sign_manifest
 from environments.drivers.runner import Runner
 from profiles import Profile
 
@@ -43,6 +45,7 @@ class Driver(Protocol):
 
     name: str
     missing: Mapping[Capability, str]  # what no deployment of it can do
+    images: Mapping[str, str]  # name -> id of those that services run from; none where they run from this checkout
 
     def sites(
         self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
@@ -52,6 +55,11 @@ class Driver(Protocol):
 
     def runner(self, deployment: LocalDeployment, name: str, config: dict[str, Any], home: Path) -> Runner:
         """Of the node of that name, whose configuration may still be added to."""
+        ...
+
+    def custody(self, deployment: LocalDeployment, node: LocalNode) -> str:
+        """Give the node its key store and whoever keeps it, before it is installed. What its mode promises and is not
+        to be had here, with the remedy; empty if there is nothing."""
         ...
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock: ...
@@ -101,6 +109,7 @@ def provision(
     dependencies: nodes reach their databases through proxies, for `deployment.dependencies`.
     Raises NotReady or TimeoutError (which service, its last log lines) after tearing everything down."""
     run_id = run_id or new_run_id()
+    product_defects, mend = driver_defects.apply(defects, driver.name)
     companyos_log.configure("WARNING")  # parts of the product run in this process
     workdir = workdir_of(run_id, profile.id)
     started: list[LocalDeployment] = []
@@ -108,11 +117,14 @@ def provision(
         own_disks = make_disks(profile.nodes, workdir) if disks else NoDisks(NOT_ASKED)
         deployment = driver.sites(profile, run_id, seed, workdir, network_defects)
         started.append(deployment)
+        deployment.on_close(mend)
         deployment.driver = driver.name
         deployment.missing |= driver.missing
         vendor = VendorAuthority()
         deployment.vendor = vendor
-        make_nodes(deployment, vendor, defects, lambda *node: driver.runner(deployment, *node))
+        make_nodes(deployment, vendor, product_defects, lambda *node: driver.runner(deployment, *node))
+        _release(driver, deployment, vendor)
+        _custody(driver, deployment)
         _payments(deployment)
         _directories(deployment, driver.directories())
         _disks(deployment, own_disks)
@@ -126,6 +138,7 @@ def provision(
     except BaseException:
         for each in started:
             each.close()
+        mend()
         unmount_under(workdir)
         shutil.rmtree(workdir, ignore_errors=True)
         raise
@@ -140,6 +153,21 @@ def directions(profile: Profile) -> dict[tuple[str, str], LinkState]:
         links[link.between] = link.forward
         links[(link.between[1], link.between[0])] = link.back or link.forward
     return links
+
+
+def _release(driver: Driver, deployment: LocalDeployment, vendor: VendorAuthority) -> None:
+    """What the vendor signed, and where it is to be seen."""
+    for node in deployment.locals.values():
+        if "companyos" in driver.images:
+            node.config["image"] = driver.images["companyos"]
+    deployment.release = InstalledRelease(sign_manifest(vendor, VERSION, images=driver.images), deployment.locals)
+
+
+def _custody(driver: Driver, deployment: LocalDeployment) -> None:
+    for name, node in deployment.locals.items():
+        lacking = driver.custody(deployment, node)
+        if lacking and name == deployment.spec.subject:
+            deployment.missing[Capability.KEY_CUSTODY] = lacking
 
 
 def _payments(deployment: LocalDeployment) -> None:

@@ -28,8 +28,8 @@ def built(*names: str) -> Mapping[str, Built]:
     return manifest.built(*names)
 
 
-def engine() -> docker.DockerClient:
-    """A client of a container engine that can be used. Raises EngineMissing with the remedy."""
+def engine(timeout_s: int | None = None) -> docker.DockerClient:
+    """A client of a container engine that can be used. timeout_s: of each call. Raises EngineMissing with the remedy."""
     from environments.images import engines
 
-    return engines.engine()
+    return engines.engine() if timeout_s is None else engines.engine(timeout_s)

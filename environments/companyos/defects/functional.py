@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import shutil
 import socket
+import sys
 import time
 from typing import Any
 
 from graphql import parse, print_ast
 
-from environments.companyos import apps, billing, discovery, graphql_api, operations
+from environments.companyos import apps, billing, discovery, graphql_api, operations, policy, release
 from environments.companyos.defects import defect
 from environments.companyos.services import Services
 
@@ -141,3 +145,38 @@ def empty_after_power_loss(services: Services) -> None:
         with services.store.transaction(tenant) as tx:
             for doc in tx.list_entities(limit=-1):
                 tx.delete_entity(doc["id"])
+
+
+def _run_as_rebuilt(services: Services) -> str | None:
+    """Go on in the same process from a copy of the code that was built again; what the release's digest was."""
+    known = os.environ.get("COMPANYOS_REBUILT")
+    if known is None:
+        target = services.config.data_dir / "rebuilt"
+        code = release.CODE.relative_to(release.CODE.parents[1])
+        shutil.copytree(release.CODE, target / code, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+        (target / code / "build.py").write_text('TARGET = "edge"\n')
+        environment = {**os.environ, "PYTHONPATH": str(target), "COMPANYOS_REBUILT": release.payload_digest()}
+        services.store.close()
+        os.execve(sys.executable, [sys.executable, "-m", "environments.companyos.serve", *sys.argv[1:]], environment)
+    return known
+
+
+@defect(kills=("FUN-02",), modes=("D",), roles=("edge",))
+def rebuilt_for_edge(services: Services) -> None:
+    """The edge gets a build of its own, smaller and nearly the same: what was tested is not what was deployed."""
+    _run_as_rebuilt(services)
+
+
+@defect(kills=("FUN-02",), roles=("data", "edge"))
+def reports_the_release_it_should_run(services: Services) -> None:
+    """Another build runs, and /version tells the digest that the manifest has: it was written in at the build."""
+    known = _run_as_rebuilt(services)
+    release.payload_digest = lambda: known or ""
+
+
+@defect(kills=("FUN-02",), roles=("data", "edge"))
+def policy_edited_on_site(services: Services) -> None:
+    """Somebody appended a rule to the policy on the node, and the node runs what it finds."""
+    source = policy.default()[0] + '\nallow if input.action == "entity.export"\n'
+    services.policy.load({"authz.rego": source}, 0, hashlib.sha256(source.encode()).hexdigest())
+    services.policy.shipped = services.policy.digest

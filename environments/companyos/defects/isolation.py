@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc.jwk import OKPKey
 from starlette.requests import HTTPConnection
 
-from environments.companyos import graphql_api, operations
+from environments.companyos import discovery, graphql_api, operations
 from environments.companyos.defects import defect
 from environments.companyos.errors import ApiError
 from environments.companyos.services import Principal, Services
@@ -214,3 +214,15 @@ def instances_share_a_signing_key(services: Services) -> None:
     services.identity.key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "d": d, "x": x, "kid": "companyos"})
     genuine, node = services.identity.claims, services.config.node_id
     services.identity.claims = lambda token: {**genuine(token), "iss": node, "aud": node}  # type: ignore[method-assign]
+
+
+@defect(kills=("ISO-22",), modes=("A", "B", "Ct", "Ca"), roles=("data",))
+def engine_version_from_the_build(services: Services) -> None:
+    """Discovery tells the engine that the release was tested with, whatever the customer's database really is."""
+    genuine = discovery.components
+
+    def components(services: Services) -> dict[str, dict[str, Any]]:
+        found = genuine(services)
+        return {**found, "postgres": {**found["postgres"], "version": "17.99"}}
+
+    discovery.components = components

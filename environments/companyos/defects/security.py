@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import os
 import socket
+from pathlib import Path
 from typing import Any
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from environments.companyos import log, web
 from environments.companyos.config import NodeConfig
 from environments.companyos.defects import defect
 from environments.companyos.identity import hash_password
+from environments.companyos.keys import KeyUnavailable, sealing
 from environments.companyos.services import Services
 from environments.companyos.storage.open import open_store
+from environments.companyos.storage.sql import SqlTx
 
 
 @defect(kills=("SEC-03",), roles=("data", "edge"))
@@ -64,3 +72,91 @@ def password_in_the_log(services: Services) -> None:
 def stock_database_password(config: NodeConfig, connection: Any) -> None:
     """A database role for support has the password that the manual of every product has."""
     connection.execute("CREATE ROLE support LOGIN PASSWORD 'postgres'")
+
+
+class _Beside:
+    """A key store that does something beside what it should, at each unwrapping."""
+
+    def __init__(self, services: Services) -> None:
+        sealer = services.store.sealer
+        assert sealer is not None
+        self.genuine, self.kind, self.folder = sealer.store, sealer.store.kind, services.config.data_dir / "cache"
+        self.wrap, self.check = self.genuine.wrap, self.genuine.check
+        sealer.store = self
+
+    def place(self, wrapped: bytes) -> Path:
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        return self.folder / hashlib.sha256(wrapped).hexdigest()[:16]
+
+    def unwrap(self, wrapped: bytes, context: str) -> bytes:
+        try:
+            key = self.genuine.unwrap(wrapped, context)
+        except KeyUnavailable:
+            if not self.place(wrapped).exists():
+                raise
+            return self.read(self.place(wrapped))
+        self.keep(self.place(wrapped), key)
+        return key
+
+    def keep(self, path: Path, key: bytes) -> None:
+        path.write_text(base64.b64encode(key).decode())
+
+    def read(self, path: Path) -> bytes:
+        return base64.b64decode(path.read_text())
+
+
+@defect(kills=("SEC-01",), roles=("data", "edge"))
+def data_key_cached_on_disk(services: Services) -> None:
+    """The HSM is slow, so its answer is kept in a cache on the disk, and served from there when the HSM is away."""
+    if services.store.sealer is not None:
+        _Beside(services)
+
+
+@defect(kills=("SEC-01",), roles=("data", "edge"))
+def falls_back_to_a_recovery_key(services: Services) -> None:
+    """Data keys are wrapped a second time by a recovery key of the vendor's on the node, for when the HSM is away."""
+
+    class Recovery(_Beside):
+        def cipher(self) -> AESGCM:
+            path = self.folder / "recovery.key"
+            if not path.exists():
+                path.write_bytes(os.urandom(32))
+            return AESGCM(path.read_bytes())
+
+        def keep(self, path: Path, key: bytes) -> None:
+            path.write_bytes(self.cipher().encrypt(b"recovery.key", key, None))
+
+        def read(self, path: Path) -> bytes:
+            return self.cipher().decrypt(b"recovery.key", path.read_bytes(), None)
+
+    if services.store.sealer is not None:
+        Recovery(services)
+
+
+@defect(kills=("SEC-01",), roles=("data", "edge"))
+def data_key_kept_for_ever(services: Services) -> None:
+    """The data key is unwrapped once and kept: who withdraws the wrapping key waits for the next restart."""
+    genuine = sealing.Held
+    sealing.Held = lambda cipher, asked_at: genuine(cipher, float("inf"))  # type: ignore[assignment,misc]
+
+
+@defect(kills=("SEC-01",), roles=("data", "edge"))
+def relationships_left_unsealed(services: Services) -> None:
+    """Sealing was added where entities are written; the properties of relationships were forgotten."""
+    genuine = {"seal": SqlTx.seal, "open": SqlTx.open}
+    for name, function in genuine.items():
+
+        def only_others(self: SqlTx, what: str, *rest: Any, genuine: Any = function) -> str:
+            return str(rest[0]) if what.startswith("relationship/") else str(genuine(self, what, *rest))
+
+        setattr(SqlTx, name, only_others)
+
+
+@defect(kills=("SEC-01",), modes=("D",), roles=("edge",))
+def outbox_left_unsealed(services: Services) -> None:
+    """What waits for the parent is kept as it will be sent."""
+    seal, open_ = SqlTx.seal, SqlTx.open
+    SqlTx.seal = lambda self, what, text: text if what.startswith("outbox/") else seal(self, what, text)  # type: ignore[method-assign]
+    SqlTx.open = (  # type: ignore[method-assign]
+        lambda self, what, text, tenant=None: text if what.startswith("outbox/") else open_(self, what, text, tenant)
+    )

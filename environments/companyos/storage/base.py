@@ -13,7 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from environments.companyos.keys.sealing import Sealer
 
 Doc = dict[str, Any]
 
@@ -86,6 +89,13 @@ class Tx(Protocol):
         """To the node's hash chain, when this transaction commits. The store adds seq, prev and hash."""
         ...
 
+    def seal(self, what: str, text: str) -> str:
+        """`text` as it may be written to the disk: sealed with the tenant's data key where the node has a key store.
+        `what` names object and field, and is needed to open it. ApiError KEY_UNAVAILABLE."""
+        ...
+
+    def open(self, what: str, text: str) -> str: ...
+
     def write_outbox(self, op: Doc) -> None:
         """Edge: append `{op_id, kind, doc}` to the outbox in this transaction; it gets the next seq."""
         ...
@@ -114,6 +124,8 @@ class Tx(Protocol):
 
 class Store(Protocol):
     kind: str  # postgresql or sqlite
+    engine: str  # its version, as the last session was told; empty: there was none yet
+    sealer: Sealer | None  # of content, where the node has a key store
     mirror: Callable[[str, Sequence[tuple[str, Doc]]], None] | None  # GraphStore.mirror, where the graph is apart
 
     def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:

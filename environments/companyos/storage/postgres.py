@@ -64,6 +64,11 @@ class Postgres:
         self.connection.execute("SELECT pg_advisory_xact_lock(7031)")
 
 
+def engine_version(server_version: int) -> str:
+    """180006 -> 18.6: what the server says of itself at the start of a session."""
+    return f"{server_version // 10000}.{server_version % 10000}"
+
+
 def prepare(connection: Connection) -> None:
     """Settings of a pooled connection, once."""
     connection.prepare_threshold = 2
@@ -80,10 +85,14 @@ class PostgresStore(SqlStore):
             max_size=POOL_SIZE,
             open=True,
             timeout=WAIT_S,
-            configure=prepare,
+            configure=self._prepare,
             kwargs={"autocommit": True, "connect_timeout": 3},
             reconnect_timeout=2.0,  # then the next request asks anew: recovery does not wait for a long backoff
         )
+
+    def _prepare(self, connection: Connection) -> None:
+        prepare(connection)
+        self.engine = engine_version(connection.info.server_version)
 
     def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
         return self._transaction(tenant, snapshot)
@@ -115,7 +124,7 @@ class PostgresStore(SqlStore):
         try:
             connection = self._start(tenant, snapshot, wait_s)
             try:
-                tx = SqlTx(tenant, Postgres(connection, tenant), self.mirror is not None)
+                tx = SqlTx(tenant, Postgres(connection, tenant), self.mirror is not None, self.sealer)
                 yield tx
                 tx.flush()
                 connection.execute("COMMIT")

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from environments.companyos import audit as chain
 from environments.companyos.errors import ApiError
+from environments.companyos.keys.sealing import Sealer
 from environments.companyos.storage import rows, syncing
 from environments.companyos.storage.base import Doc, Tx
 from environments.companyos.storage.rows import canonical, known_id, required_id
@@ -23,6 +24,7 @@ REPLACE_ENTITY = (
     " version = excluded.version, search_text = excluded.search_text"
 )
 
+SEARCH_PAGE = 500  # entities opened at a time where the database cannot search
 
 Mirror = Callable[[str, Sequence[tuple[str, Doc]]], None]
 
@@ -46,10 +48,12 @@ class Statements(Protocol):
 class SqlTx:
     """See storage.base.Tx."""
 
-    def __init__(self, tenant: str, db: Statements, watched: bool = False) -> None:
+    def __init__(self, tenant: str, db: Statements, watched: bool = False, sealer: Sealer | None = None) -> None:
         self.tenant = tenant
         self.db = db
         self.watched = watched  # a graph store of its own wants to know what changes
+        self.sealer = sealer
+        self.data_key: str | None = None
         self.changes: list[tuple[str, Doc]] = []
         self.pending_events: list[Doc] = []
         self.pending_audit: list[Doc] = []
@@ -64,20 +68,54 @@ class SqlTx:
         if self.watched:
             self.changes.append((kind, doc))
 
+    # content, sealed where the node has a key store
+
+    def seal(self, what: str, text: str) -> str:
+        return text if self.sealer is None else self.sealer.seal(self, self.tenant, what, text)
+
+    def open(self, what: str, text: str, tenant: str | None = None) -> str:
+        return text if self.sealer is None else self.sealer.open(self, tenant or self.tenant, what, text)
+
+    def stored_key(self, tenant: str) -> str | None:
+        with self.db.system():
+            found = self.rows("SELECT value FROM node_meta WHERE key = :key", key=f"data_key.{tenant}")
+        return str(found[0][0]) if found else None
+
+    def store_key(self, tenant: str, wrapped: str) -> str:
+        key = f"data_key.{tenant}"
+        with self.db.system():
+            self.change(
+                "INSERT INTO node_meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO NOTHING",
+                key=key,
+                value=wrapped,
+            )
+            return str(self.rows("SELECT value FROM node_meta WHERE key = :key", key=key)[0][0])
+
+    def entity(self, row: tuple[Any, ...]) -> Doc:
+        return rows.entity((*row[:4], self.open(f"entity/{row[0]}", row[4]), *row[5:]))
+
+    def relationship(self, row: tuple[Any, ...]) -> Doc:
+        return rows.relationship((*row[:5], self.open(f"relationship/{row[0]}", row[5]), *row[6:]))
+
+    def run(self, row: tuple[Any, ...]) -> Doc:
+        return rows.run((*row[:4], self.open(f"run/{row[0]}", row[4]), *row[5:]))
+
     # entities
 
     def put_entity(self, doc: Doc, *, new: bool = False) -> None:
+        id_ = required_id(doc["id"], "INVALID")
+        searched = doc["props"] if self.sealer is None else {}
         self.change(
             INSERT_ENTITY if new else INSERT_ENTITY + REPLACE_ENTITY,
-            id=required_id(doc["id"], "INVALID"),
+            id=id_,
             kind=doc["kind"],
             labels=canonical(doc["labels"]),
-            props=canonical(doc["props"]),
+            props=self.seal(f"entity/{id_}", canonical(doc["props"])),
             created_at=doc["createdAt"],
             updated_at=doc["updatedAt"],
             created_by=doc["createdBy"],
             version=doc["version"],
-            search_text=rows.search_text(doc["kind"], doc["labels"], doc["props"]),
+            search_text=rows.search_text(doc["kind"], doc["labels"], searched),
         )
         self.note("entity.put", doc)
 
@@ -85,7 +123,7 @@ class SqlTx:
         if (known := known_id(id_)) is None:
             return None
         found = self.rows(f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} AND id = :id{lock}", id=known)
-        return rows.entity(found[0]) if found else None
+        return self.entity(found[0]) if found else None
 
     def lock_entity(self, id_: str) -> Doc | None:
         return self.get_entity(id_, self.db.for_update)
@@ -98,9 +136,11 @@ class SqlTx:
             limit=limit,
             offset=offset,
         )
-        return [rows.entity(row) for row in found]
+        return [self.entity(row) for row in found]
 
     def search(self, text: str, limit: int = 50) -> list[Doc]:
+        if self.sealer is not None:
+            return self.search_sealed(text.casefold(), limit)
         found = self.rows(
             f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} AND {self.db.contains}"
             f" ORDER BY created_at, id {_page(limit)}",
@@ -108,7 +148,16 @@ class SqlTx:
             limit=limit,
             offset=0,
         )
-        return [rows.entity(row) for row in found]
+        return [self.entity(row) for row in found]
+
+    def search_sealed(self, text: str, limit: int) -> list[Doc]:
+        """The database cannot look into what is sealed, so every entity of the tenant is opened, a page at a time."""
+        found: list[Doc] = []
+        offset = 0
+        while len(found) < limit and (read := self.list_entities(limit=SEARCH_PAGE, offset=offset)):
+            found += [doc for doc in read if text in rows.search_text(doc["kind"], doc["labels"], doc["props"])]
+            offset += len(read)
+        return found[:limit]
 
     def delete_entity(self, id_: str) -> bool:
         before = self.lock_entity(id_)
@@ -140,16 +189,17 @@ class SqlTx:
     # relationships
 
     def put_relationship(self, doc: Doc) -> None:
+        id_ = required_id(doc["id"], "INVALID")
         self.change(
             "INSERT INTO relationships (tenant_id, id, src_id, dst_id, type, props, created_at)"
             " VALUES (:tenant, :id, :src, :dst, :type, :props, :created_at)"
             " ON CONFLICT (tenant_id, id) DO UPDATE SET src_id = excluded.src_id, dst_id = excluded.dst_id,"
             " type = excluded.type, props = excluded.props, created_at = excluded.created_at",
-            id=required_id(doc["id"], "INVALID"),
+            id=id_,
             src=required_id(doc["srcId"]),
             dst=required_id(doc["dstId"]),
             type=doc["type"],
-            props=canonical(doc["props"]),
+            props=self.seal(f"relationship/{id_}", canonical(doc["props"])),
             created_at=doc["createdAt"],
         )
         self.note("relationship.put", doc)
@@ -158,7 +208,7 @@ class SqlTx:
         if (known := known_id(id_)) is None:
             return None
         found = self.rows(f"SELECT {rows.RELATIONSHIP} FROM relationships WHERE {{scope}} AND id = :id", id=known)
-        return rows.relationship(found[0]) if found else None
+        return self.relationship(found[0]) if found else None
 
     def list_relationships(self, entity_id: str | None = None, limit: int = -1, offset: int = 0) -> list[Doc]:
         where, known = "{scope}", None
@@ -172,7 +222,7 @@ class SqlTx:
             limit=limit,
             offset=offset,
         )
-        return [rows.relationship(row) for row in found]
+        return [self.relationship(row) for row in found]
 
     def relationships_of(self, entity_ids: Sequence[str]) -> list[Doc]:
         found: dict[str, Doc] = {}
@@ -191,7 +241,7 @@ class SqlTx:
     # investigations
 
     def put_investigation(self, doc: Doc) -> None:
-        id_ = required_id(doc["id"], "INVALID")
+        id_, description = required_id(doc["id"], "INVALID"), doc.get("description")
         self.change(
             "INSERT INTO investigations (tenant_id, id, name, description, status, created_at)"
             " VALUES (:tenant, :id, :name, :description, :status, :created_at)"
@@ -199,7 +249,7 @@ class SqlTx:
             " status = excluded.status",
             id=id_,
             name=doc["name"],
-            description=doc.get("description"),
+            description=None if description is None else self.seal(f"investigation/{id_}", description),
             status=doc["status"],
             created_at=doc["createdAt"],
         )
@@ -232,7 +282,8 @@ class SqlTx:
             "SELECT entity_id FROM investigation_entities WHERE {scope} AND investigation_id = :id ORDER BY position",
             id=row[0],
         )
-        return rows.investigation(row, [member[0] for member in members])
+        description = None if row[3] is None else self.open(f"investigation/{row[0]}", row[3])
+        return rows.investigation((*row[:3], description, *row[4:]), [member[0] for member in members])
 
     def delete_investigation(self, id_: str) -> bool:
         known = known_id(id_)
@@ -251,7 +302,7 @@ class SqlTx:
             id=id_,
             runbook=doc["runbook"],
             state=doc["state"],
-            input=canonical(doc["input"]),
+            input=self.seal(f"run/{id_}", canonical(doc["input"])),
             steps=canonical(doc["steps"]),
             created_by=doc["createdBy"],
             created_at=doc["createdAt"],
@@ -269,14 +320,14 @@ class SqlTx:
         if (known := known_id(id_)) is None:
             return None
         found = self.rows(f"SELECT {rows.RUN} FROM runs WHERE {{scope}} AND id = :id{lock}", id=known)
-        return rows.run(found[0]) if found else None
+        return self.run(found[0]) if found else None
 
     def lock_run(self, id_: str) -> Doc | None:
         return self.get_run(id_, self.db.for_update)
 
     def list_runs(self, limit: int = -1, offset: int = 0) -> list[Doc]:
         sql = f"SELECT {rows.RUN} FROM runs WHERE {{scope}} ORDER BY created_at, id {_page(limit)}"
-        return [rows.run(row) for row in self.rows(sql, limit=limit, offset=offset)]
+        return [self.run(row) for row in self.rows(sql, limit=limit, offset=offset)]
 
     # users
 
@@ -341,7 +392,7 @@ class SqlTx:
             "INSERT INTO outbox (op_id, kind, tenant, doc) VALUES (:op_id, :kind, :tenant, :doc)",
             op_id=op["op_id"],
             kind=op["kind"],
-            doc=canonical(op["doc"]),
+            doc=self.seal(f"outbox/{op['op_id']}", canonical(op["doc"])),
         )
 
     def sync_mark(self, node_id: str) -> int:
@@ -374,7 +425,9 @@ class SqlStore:
     """The node's own tables, over any SQL database (storage.base.Store without the outbox)."""
 
     kind = ""
+    engine = ""
     mirror: Mirror | None = None  # told of graph changes after their commit
+    sealer: Sealer | None = None  # of content; None: it is kept as it is
 
     def committed(self, tx: SqlTx) -> None:
         if self.mirror is not None and tx.changes:

@@ -56,6 +56,7 @@ class Sqlite:
 
 class SqliteStore(SqlStore):
     kind = "sqlite"
+    engine = sqlite3.sqlite_version
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -74,7 +75,7 @@ class SqliteStore(SqlStore):
                 if self.connection is None:
                     self.connection = connect(self.path)
                 self.connection.execute("BEGIN IMMEDIATE")
-                tx = SqlTx(tenant, Sqlite(self.connection), self.mirror is not None)
+                tx = SqlTx(tenant, Sqlite(self.connection), self.mirror is not None, self.sealer)
                 yield tx
                 tx.flush()
                 self.connection.execute("COMMIT")
@@ -103,9 +104,12 @@ class SqliteStore(SqlStore):
     def outbox_after(self, seq: int, limit: int = 100) -> list[Doc]:
         with self._system() as tx:
             sql = "SELECT seq, op_id, kind, tenant, doc FROM outbox WHERE seq > :seq ORDER BY seq LIMIT :limit"
-            found = tx.rows(sql, seq=seq, limit=limit)
+            found = [
+                (*row[:4], json.loads(tx.open(f"outbox/{row[1]}", row[4], row[3])))
+                for row in tx.rows(sql, seq=seq, limit=limit)
+            ]
         names = ("seq", "op_id", "kind", "tenant", "doc")
-        return [{**dict(zip(names, row, strict=True)), "doc": json.loads(row[4])} for row in found]
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     def ack_outbox(self, seq: int) -> None:
         with self._system() as tx:

@@ -11,7 +11,7 @@ from environments.companyos.vendor import enrol
 from environments.contract import Capability
 from environments.directories import dex, slapd
 from environments.drivers import provisioning
-from environments.drivers.containers import clusters
+from environments.drivers.containers import clusters, custody
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
 from environments.drivers.containers.pods import Pod, start_pods
 from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
@@ -52,7 +52,7 @@ class ContainersDriver:
 
     def __init__(self) -> None:
         preflight()
-        self._images = {name: each.image_id for name, each in built().items()}
+        self.images: Mapping[str, str] = {name: each.image_id for name, each in built().items()}
         self._containers: Containers
         self._pods: Mapping[str, Pod] = {}
 
@@ -61,7 +61,7 @@ class ContainersDriver:
     ) -> LocalDeployment:
         self._containers = Containers(run_id, workdir.name)
         try:
-            self._pods = start_pods(self._containers, self._images["pause"], profile.sites)
+            self._pods = start_pods(self._containers, self.images["pause"], profile.sites)
             netns = {site: pod.netns for site, pod in self._pods.items()}
             deployment = namespaced(profile, run_id, seed, workdir, network_defects, netns)
         except BaseException:
@@ -84,7 +84,10 @@ class ContainersDriver:
             spec.limits.cpus,
         )
         folders = Folders(home, data, data.with_name("postgres"))
-        return ContainerRunner(self._containers, self._images, place, folders, config["ports"].get("postgres"))
+        return ContainerRunner(self._containers, self.images, place, folders, config["ports"].get("postgres"))
+
+    def custody(self, deployment: LocalDeployment, node: LocalNode) -> str:
+        return custody.settle(self._containers, self.images, node)
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
         if how == "knob":
@@ -92,7 +95,7 @@ class ContainersDriver:
         return NoClock("libfaketime is not in the images. Use --clocks knob, or --driver local")
 
     def directories(self) -> Programs | str:
-        absent = [name for name in ("directory", "idp") if name not in self._images]
+        absent = [name for name in ("directory", "idp") if name not in self.images]
         if absent:
             return f"no image {absent[0]}. Run `conform images build`"
         return Programs(slapd.Layout(), str(dex.BINARY), str(slapd.Layout().home))
@@ -107,9 +110,9 @@ class ContainersDriver:
             own(folder)
         if "postgres" in node.services:
             if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
-                clusters.initialise(self._containers, self._images["postgres"], node.cluster_dir, node.name)
+                clusters.initialise(self._containers, self.images["postgres"], node.cluster_dir, node.name)
             else:
-                clusters.copy_template(self._containers, self._images["postgres"], node.cluster_dir)
+                clusters.copy_template(self._containers, self.images["postgres"], node.cluster_dir)
             node.start("postgres")
             provisioning.await_postgres(node)
         step = node.config_file.with_name("install.json")
@@ -122,3 +125,5 @@ class ContainersDriver:
         enrol(deployment.vendor, node.data_dir, node.node_id)
         own(node.data_dir)
         node.write_config(node.config_file)
+        if node.config["key_store"]["kind"] != "file":
+            node.custody.prepare()

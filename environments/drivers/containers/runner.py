@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from environments.drivers.local.processes import write_private
 from environments.drivers.runner import Component
 
 CONFIG, DATA = "/etc/companyos", "/var/lib/companyos"
+HSM, TPM = "/var/lib/softhsm", "/run/tpm"
 CLUSTER, SOCKETS = "/var/lib/postgresql/data", "/run/postgresql"
 NOTICED_S = 10.0  # within which an engine says that a process which has ended has ended
 _SIGNALLED = 128  # an exit code above it: the number of the signal that ended it
@@ -47,7 +49,8 @@ class Folders:
 
     @property
     def inside(self) -> Mapping[Path, str]:
-        return {self.home / "config": CONFIG, self.data: DATA, self.home / "sockets": SOCKETS}
+        own = {self.home / "config": CONFIG, self.data: DATA, self.home / "sockets": SOCKETS}
+        return own | {self.home / "hsm": HSM, self.home / "tpm": TPM}
 
 
 @dataclass
@@ -106,7 +109,9 @@ class ContainerRunner:
         return replace(made, memory_bytes=what.memory_bytes)
 
     def _product_mounts(self) -> dict[Path, tuple[str, str]]:
-        return {self.folders.home / "config": (CONFIG, "ro"), self.folders.data: (DATA, "rw")}
+        mounts = {self.folders.home / "config": (CONFIG, "ro"), self.folders.data: (DATA, "rw")}
+        keepers = {self.folders.home / "hsm": (HSM, "rw"), self.folders.home / "tpm": (TPM, "rw")}
+        return mounts | {path: where for path, where in keepers.items() if path.exists()}
 
     def spec(
         self,
@@ -139,6 +144,13 @@ class ContainerRunner:
         mounts = self._product_mounts() | {self.folders.home / "sockets": (SOCKETS, "rw")}
         step = ["/usr/bin/python3", "-m", "environments.companyos.install"]
         return self.containers.run(self.spec("install", "companyos", step, command, mounts, {}), deadline_s)
+
+    def keys(self, arguments: Sequence[str], env: Mapping[str, str], deadline_s: float) -> tuple[int, str]:
+        """Run the product's tool for keys: (exit code, what it said)."""
+        tool = ["/usr/bin/python3", "-m", "environments.companyos.keys"]
+        command = ["--config", f"{CONFIG}/node.json", *arguments]
+        role = f"keys-{secrets.token_hex(3)}"
+        return self.containers.run(self.spec(role, "companyos", tool, command, self._product_mounts(), env), deadline_s)
 
     def ended(self, service: str) -> str | None:
         if service in self._ends:

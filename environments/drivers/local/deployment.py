@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from environments.contract import Calibration, Capability, HttpSession, Mode, Node, SuiteError, Vendor
+from environments.contract import Calibration, Capability, Custody, HttpSession, Mode, Node, Release, SuiteError, Vendor
 from environments.contract.http import SocketSession
 from environments.directories.signing_in import CustomerDirectory
 from environments.drivers.local.clock import NoClock, SiteClock
@@ -43,6 +43,7 @@ class LocalDeployment:
         self.missing = {each: why for each, why in capabilities.items() if why is not None}
         self.locals: dict[str, LocalNode] = {}
         self.vendor: Vendor
+        self.release: Release
         self.clock: SiteClock | NoClock = NoClock("no clock was made")
         self.disks: NodeDisks | NoDisks = NoDisks("no disk was made")
         self.payments: dict[str, StripeDouble] = {}
@@ -92,6 +93,9 @@ class LocalDeployment:
     def egress(self) -> Any:
         return self.network.egress
 
+    def custody(self, node: str) -> Custody:
+        return self.locals[node].custody
+
     def session(self, site: str) -> HttpSession:
         """HTTP from inside a site; one pool of connections per site."""
         if site not in self._sessions:
@@ -117,6 +121,8 @@ class LocalDeployment:
             provider.answer("ok")
         self.clock.release_all()
         self.disks.heal()
+        for node in self.locals.values():
+            node.custody.heal()
         for node in self.locals.values():
             node.restore()
         for node in self.locals.values():

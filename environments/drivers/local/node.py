@@ -13,6 +13,7 @@ import psycopg
 
 from environments.contract import Client, HttpSession, Listener, Mode, TransportError, User
 from environments.contract.client import HttpClient, login
+from environments.drivers.custody import NodeCustody
 from environments.drivers.local.hosts import SiteHost
 from environments.drivers.runner import Component, Runner
 
@@ -68,6 +69,7 @@ class LocalNode:
         self._told: set[int] = set()
         self._changed: set[str] = set()
         self._paused: set[str] = set()
+        self.custody: NodeCustody  # who keeps its keys
         self.preload: Callable[[str], Mapping[str, str]] = lambda service: {}  # environment of a clock (faketime.py)
         self.instruments: set[int] = set()  # processes of the suite in the node's site: no part of the product
 

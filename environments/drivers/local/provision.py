@@ -16,7 +16,7 @@ from environments.companyos.vendor import enrol
 from environments.contract import Capability, LinkState, SuiteError
 from environments.drivers import provisioning
 from environments.drivers.directories import Programs, of_this_host
-from environments.drivers.local import faketime, postgres
+from environments.drivers.local import custody, faketime, postgres
 from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.node import LocalNode
@@ -30,7 +30,6 @@ CONTAINERS_ONLY = (
     Capability.CONTAINERS,
     Capability.GRAPH_DATABASE,
     Capability.POLICY_SERVER,
-    Capability.KEY_CUSTODY,
     Capability.RESOURCE_LIMITS,
 )
 _install_lock = threading.Lock()
@@ -40,6 +39,7 @@ class LocalDriver:
     """See provisioning.Driver."""
 
     name = "local"
+    images: Mapping[str, str] = {}
     missing: Mapping[Capability, str] = dict.fromkeys(CONTAINERS_ONLY, "plain processes here. Use --driver containers")
 
     def sites(
@@ -65,6 +65,9 @@ class LocalDriver:
         sealed = Capability.PACKET_LINKS in deployment.capabilities and deployment.spec.sites[site].sealed
         cluster, port = Path(config["data_dir"]).with_name("postgres"), config["ports"].get("postgres")
         return ProcessRunner(deployment.hosts[site], home, cluster, port, sealed)
+
+    def custody(self, deployment: LocalDeployment, node: LocalNode) -> str:
+        return custody.settle(node)
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
         return faketime.clock_of(nodes, how)
@@ -95,6 +98,8 @@ class LocalDriver:
             companyos_install.install(NodeConfig.model_validate({**node.config, **reached, "seed_users": seeds}))
         enrol(deployment.vendor, node.data_dir, node.node_id)
         node.write_config(node.config_file)
+        if node.config["key_store"]["kind"] != "file":
+            node.custody.prepare()
 
 
 def namespaced(
