@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import time
 from pathlib import Path
@@ -64,11 +63,10 @@ def _one_database(containers: Containers, image: str, data: Path, token: str) ->
         )
     )
     try:
-        dsn = postgres.admin_dsn(sockets, postgres.PORT)
         deadline = time.monotonic() + LIMIT_S
         while True:
             try:
-                connection = psycopg.connect(dsn, dbname="template1", autocommit=True)
+                _sql(sockets, "template1", "SELECT 1")
                 break
             except psycopg.OperationalError as error:
                 if not started.lives() or time.monotonic() > deadline:
@@ -76,12 +74,8 @@ def _one_database(containers: Containers, image: str, data: Path, token: str) ->
                         f"a new cluster does not start ({error}): {said(started.container)[-400:]}"
                     ) from None
                 time.sleep(0.02)  # the poll interval of a named condition with a deadline
-        for database, statements in (("template1", postgres.ONE_DATABASE), (postgres.DATABASE, postgres.NO_OTHERS)):
-            connection.close()
-            connection = psycopg.connect(dsn, dbname=database, autocommit=True)
-            for statement in filter(str.strip, statements.split(";")):
-                connection.execute(statement.encode())
-        connection.close()
+        _sql(sockets, "template1", *postgres.ONE_DATABASE.split(";"))
+        _sql(sockets, postgres.DATABASE, *postgres.NO_OTHERS.split(";"))
         started.container.kill(2)  # a fast shutdown: all of it is in the files
         started.container.wait(timeout=LIMIT_S)
     finally:
@@ -89,16 +83,24 @@ def _one_database(containers: Containers, image: str, data: Path, token: str) ->
         shutil.rmtree(sockets, ignore_errors=True)
 
 
-def copy_template(containers: Containers, image: str, data: Path) -> None:
-    """A cluster copied from one that was initialised once on this host by this image, system identifier included."""
+def _sql(sockets: Path, database: str, *statements: str) -> None:
+    dsn = postgres.admin_dsn(sockets, postgres.PORT)
+    with (
+        postgres.within_reach(sockets) as host,
+        psycopg.connect(dsn, host=host, dbname=database, autocommit=True) as at,
+    ):
+        for statement in filter(str.strip, statements):
+            at.execute(statement.encode())
+
+
+def copy_template(containers: Containers, image: str, data: Path, token: str) -> None:
+    """A cluster copied from one that was initialised once on this host by this image, system identifier included. It is
+    made beside `data`, where `conform clean` finds what a killed run has left. token: for names."""
     template = postgres.cache_dir() / f"cluster-container-{image.removeprefix('sha256:')[:16]}"
     with postgres.locked("cluster-container"):
         if not template.exists():
-            part = template.with_suffix(f".{secrets.token_hex(3)}")
-            try:
-                initialise(containers, image, part, f"template-{part.suffix[1:]}")
-                part.rename(template)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
+            part = data.parent.parent / "template"  # not on a disk of the node's own
+            initialise(containers, image, part, f"{token}-template")
+            part.rename(template)
     shutil.copytree(template, data)
     own(data)

@@ -109,7 +109,7 @@ class ContainersDriver:
             if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
                 clusters.initialise(self._containers, self._images["postgres"], node.cluster_dir, node.name)
             else:
-                clusters.copy_template(self._containers, self._images["postgres"], node.cluster_dir)
+                clusters.copy_template(self._containers, self._images["postgres"], node.cluster_dir, node.name)
             node.start("postgres")
             provisioning.await_postgres(node)
         step = node.config_file.with_name("install.json")

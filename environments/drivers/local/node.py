@@ -13,6 +13,7 @@ import psycopg
 
 from environments.contract import Client, HttpSession, Listener, Mode, TransportError, User
 from environments.contract.client import HttpClient, login
+from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost
 from environments.drivers.runner import Component, Runner
 
@@ -114,7 +115,8 @@ class LocalNode:
         return HttpClient(self, self.http(origin))
 
     def sql(self) -> Any:
-        return psycopg.connect(self.config["postgres_admin_dsn"], autocommit=True)
+        with postgres.within_reach(self.home / "sockets") as host:
+            return psycopg.connect(self.config["postgres_admin_dsn"], host=host, autocommit=True)
 
     def listeners(self) -> Sequence[Listener]:
         owners = {pid: service for service, pid in self._pids.items()}
