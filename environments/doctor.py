@@ -140,7 +140,7 @@ def _engine() -> Finding:
     """Whether the containers driver could start at all: an engine of this machine, and root to join its namespaces."""
     from environments.drivers.containers.provision import NO_ROOT
     from environments.images import EngineMissing, engine
-    from environments.images.engine import is_podman
+    from environments.images.engines import is_podman
 
     try:
         client = engine()

@@ -3,14 +3,16 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from environments import unusable
 from environments.drivers.containers.engine import Containers
+from environments.drivers.containers.provision import NEEDED
 from environments.images import built
+from environments.images.manifest import Built
 
 sys.path.insert(0, str(Path(__file__).parent))  # importlib mode: `container_kit` is imported by name
 
@@ -24,9 +26,8 @@ def containers_driver() -> None:
 
 
 @pytest.fixture(scope="session")
-def images(containers_driver: None) -> dict[str, str]:
-    """Name -> id of what was built."""
-    return {name: each.image_id for name, each in built().items()}
+def images(containers_driver: None) -> Mapping[str, Built]:
+    return built(*NEEDED)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from container_kit import of_run, started, until
@@ -17,25 +17,29 @@ from environments.drivers import provisioning
 from environments.drivers.containers import labels
 from environments.drivers.local.running import labelled_processes
 from environments.images import engine
+from environments.images.manifest import Built
 
 pytestmark = pytest.mark.timeout(180)
 PROVISION = """
-import os, profiles
+import os, profiles, signal
 from environments import provision
 def told(what): print(what, flush=True)
 with provision(profiles.load("edge-dil"), driver="containers", run_id=os.environ["RUN_ID"], calibrate=False,
                progress=told):
     print("up", flush=True)
-    input()
+    signal.pause()
 """
 
 
 @pytest.fixture
-def stranger(images: dict[str, str]) -> Iterator[str]:
+def stranger(images: Mapping[str, Built]) -> Iterator[str]:
     """A container that somebody else runs here, of the same image, and with labels that resemble ours."""
     client = engine()
     made = client.containers.run(
-        images["pause"], detach=True, network_mode="none", labels={"companyos-conform": "mine", labels.OWNER: "x 1 2 3"}
+        images["pause"].image_id,
+        detach=True,
+        network_mode="none",
+        labels={"companyos-conform": "mine", labels.OWNER: "x 1 2 3"},
     )
     yield str(made.id)
     made.remove(force=True)
@@ -100,7 +104,7 @@ def test_an_owner_is_gone_when_its_process_its_number_or_its_machine_is() -> Non
 
 
 @given(st.dictionaries(st.sampled_from([labels.RUN, labels.OWNER, "other"]), st.text()))
-def test_labels_that_name_no_dead_owner_of_ours_are_never_taken_for_it(found: dict[str, str]) -> None:
+def test_labels_that_name_no_dead_owner_of_ours_are_never_taken_for_it(found: Mapping[str, Built]) -> None:
     assert not labels.orphaned(found)
 
 

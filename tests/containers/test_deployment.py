@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,15 @@ from container_kit import until
 import profiles
 from environments import provision
 from environments.contract import Capability, TransportError
-from environments.drivers.containers.engine import UID, Containers, Spec
+from environments.drivers.containers.engine import Containers, Spec
 from environments.drivers.containers.runner import ContainerRunner
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.node import LocalNode
+from environments.images.manifest import Built
 from environments.network import addresses
 
 pytestmark = pytest.mark.timeout(180)
-LOOK_UP = "import socket, sys; print(socket.getaddrinfo(sys.argv[1], 80)[0][4][0])"
+LOOK_UP = "import socket, sys; print(*{a[4][0] for a in socket.getaddrinfo(sys.argv[1], 80)})"
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +69,12 @@ def test_a_site_is_one_namespace_that_its_services_share(deployment: LocalDeploy
     assert len({outside, *spaces["saas"], *spaces["edge-1"]}) == 3
 
 
-def test_services_have_no_root_no_capability_and_no_writable_root(node: LocalNode) -> None:
+def test_services_have_no_root_no_capability_and_no_writable_root(node: LocalNode, images: Mapping[str, Built]) -> None:
     for service, pid in node.pids().items():
         found = status(pid)
-        assert found["Uid"].split() == [str(UID)] * 4, service
+        uid = images["postgres" if service == "postgres" else "companyos"].uid
+        assert found["Uid"].split() == [str(uid)] * 4, service
+        assert uid >= 10000
         assert {int(found[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}, service
         assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2"), service
         mounts = Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8").splitlines()
@@ -87,17 +91,20 @@ def test_an_edge_node_runs_under_the_memory_limit_of_its_profile(deployment: Loc
     assert host["NanoCpus"] == (limits.cpus or 0) * 1e9
 
 
-def test_names_resolve_through_the_router_and_ipv6_is_on(deployment: LocalDeployment, images: dict[str, str]) -> None:
+def test_names_resolve_through_the_router_and_ipv6_is_on(deployment: LocalDeployment) -> None:
     runner = deployment.locals["edge-1"].runner
     assert isinstance(runner, ContainerRunner)
     name = f"saas.{addresses.HOST_SUFFIX}"
     spec = runner.spec("look-up", "companyos", ["/usr/bin/python3", "-c", LOOK_UP], [name], {}, {})
-    assert runner.containers.run(spec, 60.0) == (0, f"{deployment.network.address('saas')}\n")
-    reach = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 10).getpeername()[0])"
-    there = [deployment.network.address_v6("saas"), "4000"]
-    deployment.hosts["saas"].spawn(["python3", "-m", "http.server", "--bind", "::", "4001"], env=dict(os.environ))
-    spec = runner.spec("reach", "companyos", ["/usr/bin/python3", "-c", reach], [there[0], "4001"], {}, {})
-    assert until(lambda: runner.containers.run(spec, 60.0) == (0, f"{there[0]}\n"), 30)
+    code, told = runner.containers.run(spec, 60.0)
+    assert code == 0, told
+    assert set(told.split()) == {deployment.network.address("saas"), deployment.network.address_v6("saas")}
+    server = [sys.executable, "-m", "http.server", "--bind", "::", "4001"]
+    deployment.hosts["saas"].spawn(server, env=dict(os.environ))
+    reach = "import socket, sys; print(socket.create_connection((sys.argv[1], 4001), 10).getpeername()[0])"
+    there = deployment.network.address_v6("saas")
+    spec = runner.spec("reach", "companyos", ["/usr/bin/python3", "-c", reach], [there], {}, {})
+    assert until(lambda: runner.containers.run(spec, 60.0) == (0, f"{there}\n"), 30), "TCP over IPv6 between sites"
 
 
 def test_what_a_container_sends_is_in_the_ledger_with_its_process(deployment: LocalDeployment) -> None:
@@ -185,7 +192,7 @@ def test_data_outlives_kill_minus_nine_of_the_database(deployment: LocalDeployme
     deployment.heal()
 
 
-def test_a_container_that_outgrows_its_memory_is_told_so(containers: Containers, images: dict[str, str]) -> None:
+def test_a_container_that_outgrows_its_memory_is_told_so(containers: Containers, images: Mapping[str, Built]) -> None:
     from environments.drivers.containers.runner import _how
 
     grow = ["/usr/bin/python3", "-c", "kept = [bytes(1 << 20) + b'x' for _ in range(1 << 12)]"]

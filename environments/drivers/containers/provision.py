@@ -11,7 +11,7 @@ from environments.companyos.vendor import enrol
 from environments.contract import Capability
 from environments.directories import dex, slapd
 from environments.drivers import provisioning
-from environments.drivers.containers import clusters
+from environments.drivers.containers.clusters import make_cluster
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
 from environments.drivers.containers.pods import Pod, start_pods
 from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
@@ -41,7 +41,7 @@ def preflight() -> None:
     if os.geteuid() != 0:
         raise EngineMissing(NO_ROOT)
     engine().close()
-    built()
+    built(*NEEDED)
 
 
 class ContainersDriver:
@@ -52,7 +52,7 @@ class ContainersDriver:
 
     def __init__(self) -> None:
         preflight()
-        self._images = {name: each.image_id for name, each in built().items()}
+        self._images = built(*NEEDED)
         self._containers: Containers
         self._pods: Mapping[str, Pod] = {}
 
@@ -101,15 +101,15 @@ class ContainersDriver:
         """As at a customer's: by the product's image, within the site."""
         runner = node.runner
         assert isinstance(runner, ContainerRunner)
+        product, database = self._images["companyos"], self._images["postgres"]
+        for folder in (node.home / "config", node.data_dir):
+            own(folder, product)
         sockets = node.home / "sockets"
-        sockets.mkdir(mode=0o700)
-        for folder in (node.home / "config", node.data_dir, sockets):
-            own(folder)
+        sockets.mkdir(mode=0o710)  # the server's; the install step, which is its superuser, may pass
+        os.chown(sockets, database.uid, product.uid)
         if "postgres" in node.services:
-            if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
-                clusters.initialise(self._containers, self._images["postgres"], node.cluster_dir, node.name)
-            else:
-                clusters.copy_template(self._containers, self._images["postgres"], node.cluster_dir, node.name)
+            # physically separate: a cluster of its own, with its own identifier
+            make_cluster(database, node.cluster_dir, separate=node.variant == "dedicated")
             node.start("postgres")
             provisioning.await_postgres(node)
         step = node.config_file.with_name("install.json")
@@ -120,5 +120,5 @@ class ContainersDriver:
             last = "\n".join(f"    {line}" for line in told.splitlines()[-12:])
             raise NotReady(f"{node.name}: the install step failed (exit {code}). Its last lines:\n{last}")
         enrol(deployment.vendor, node.data_dir, node.node_id)
-        own(node.data_dir)
+        own(node.data_dir, product)
         node.write_config(node.config_file)

@@ -74,7 +74,8 @@ def _engine() -> DockerClient | None:
     if where.startswith("unix://") and not Path(where.removeprefix("unix://")).exists():
         return None
     try:
-        from environments.images import EngineMissing, engine
+        from environments.images import EngineMissing
+        from environments.images.engines import engine
 
         return engine(PATIENCE_S)
     except EngineMissing:
