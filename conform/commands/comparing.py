@@ -67,7 +67,7 @@ def _show(found: Parity) -> None:
     if found.holds:
         say("the drivers agree: every difference is a capability that one of them lacks", "bold green")
     elif found.count(Likeness.BUG):
-        say(f"{found.count(Likeness.BUG)} differences without a reason: bugs", "bold red")
+        say(f"differences without a reason, which are bugs: {found.count(Likeness.BUG)}", "bold red")
     else:
         say("nothing was compared, which shows nothing", "bold red")
 

@@ -50,7 +50,12 @@ class Folders:
 
     @property
     def inside(self) -> Mapping[Path, str]:
-        return {self.home / "config": CONFIG, self.data: DATA, self.home / "sockets": SOCKETS}
+        return {
+            self.home / "config": CONFIG,
+            self.data: DATA,
+            self.cluster: CLUSTER,
+            self.home / "sockets": SOCKETS,
+        }
 
 
 @dataclass
@@ -193,6 +198,12 @@ class ContainerRunner:
             return self._said.get(service, "")
         with asking(f"the log of {self.place.node}/{service}"):
             return self._said.get(service, "") + said(run.container)
+
+    def host_path(self, path: str) -> Path:
+        for host, inside in self.folders.inside.items():
+            if Path(path).is_relative_to(inside):
+                return host / Path(path).relative_to(inside)
+        raise KeyError(f"{path} is in no folder that this host shares with {self.place.node}")
 
     def abandon(self) -> None:
         self.containers.abandon()

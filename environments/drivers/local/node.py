@@ -78,6 +78,9 @@ class LocalNode:
     def data_dir(self) -> Path:
         return Path(self.config["data_dir"])
 
+    def host_path(self, path: str) -> Path:
+        return self.runner.host_path(path)
+
     @property
     def cluster_dir(self) -> Path:
         """PostgreSQL's files, on the disk of the node's other data."""

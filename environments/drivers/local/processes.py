@@ -92,6 +92,9 @@ class ProcessRunner:
     def _log(self, service: str) -> Path:
         return self._home / "logs" / f"{service}.log"
 
+    def host_path(self, path: str) -> Path:
+        return Path(path)
+
     def abandon(self) -> None:
         self._abandoned = True
         for service in self._pids:
