@@ -45,7 +45,10 @@ class Driver(Protocol):
 
     name: str
     missing: Mapping[Capability, str]  # what no deployment of it can do
-    images: Mapping[str, str]  # name -> id of those that services run from; none where they run from this checkout
+    @property
+    def images(self) -> Mapping[str, str]:
+        """Name -> id of those that services run from; none where they run from this checkout."""
+        ...
 
     def sites(
         self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
@@ -240,7 +243,12 @@ def _start(driver: Driver, deployment: LocalDeployment, progress: Progress) -> N
 
     nodes = list(deployment.locals.values())
     with ThreadPoolExecutor(len(nodes)) as pool:
-        list(pool.map(bring_up, nodes))
+        try:
+            list(pool.map(bring_up, nodes))
+        except BaseException:  # Ctrl-C reaches this thread alone, and the others would go on waiting
+            for node in nodes:
+                node.runner.abandon()
+            raise
     if errors:
         raise errors[0]
 

@@ -29,7 +29,7 @@ def built(*names: str) -> Mapping[str, Built]:
 
 
 def engine(timeout_s: int | None = None) -> docker.DockerClient:
-    """A client of a container engine that can be used. timeout_s: of each call. Raises EngineMissing with the remedy."""
+    """A client of a container engine that can be used. timeout_s: of a call. Raises EngineMissing with the remedy."""
     from environments.images import engines
 
     return engines.engine() if timeout_s is None else engines.engine(timeout_s)

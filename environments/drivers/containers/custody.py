@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from environments.drivers.containers import labels
 from environments.drivers.containers.engine import Containers, Spec
@@ -16,32 +17,35 @@ from environments.drivers.custody import HSM_VARIANTS, LIMIT_S, TOKEN, Execute, 
 from environments.drivers.local.node import LocalNode
 from environments.drivers.local.processes import write_private
 
+if TYPE_CHECKING:
+    from environments.images.manifest import Built
+
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 TPM_MEMORY_BYTES = 128 << 20
 
 
-def settle(containers: Containers, images: Mapping[str, str], node: LocalNode) -> str:
+def settle(containers: Containers, images: Mapping[str, Built], node: LocalNode) -> str:
     """Give the node its key store, before it is installed. -> what it lacks; empty: what its mode promises is there."""
     if node.variant in HSM_VARIANTS:
-        return _hsm(node)
+        return _hsm(node, images["companyos"])
     if node.variant == "edge" and "tpm" in images:
         return _tpm(containers, images["tpm"], node)
     node.custody = file_store(node, node.home / "config" / "wrapping-key")
-    own(node.home / "config")
+    own(node.home / "config", images["companyos"])
     return ""
 
 
-def _hsm(node: LocalNode) -> str:
+def _hsm(node: LocalNode, product: Built) -> str:
     folder = node.home / "hsm"
     (folder / "tokens").mkdir(parents=True, mode=0o700)
     runner = _runner(node)
     inside = runner.folders.inside[folder]
     write_private(folder / "softhsm2.conf", f"directories.tokendir = {inside}/tokens\nlog.level = ERROR\n")
-    own(folder)
+    own(folder, product)
     pins = {"COMPANYOS_SO_PIN": secrets.token_hex(12), "COMPANYOS_USER_PIN": secrets.token_hex(12)}
     pin = node.home / "config" / "pin"
     write_private(pin, pins["COMPANYOS_USER_PIN"])
-    own(pin)
+    own(pin, product)
     node.config["key_store"] = {
         "kind": "pkcs11",
         "module": MODULE,
@@ -53,10 +57,10 @@ def _hsm(node: LocalNode) -> str:
     return ""
 
 
-def _tpm(containers: Containers, image: str, node: LocalNode) -> str:
+def _tpm(containers: Containers, image: Built, node: LocalNode) -> str:
     folder = node.home / "tpm"
     (folder / "state").mkdir(parents=True, mode=0o700)
-    own(folder)
+    own(folder, image)
     runner = _runner(node)
     place = runner.place
     address = f"{TPM}/sock"
