@@ -36,7 +36,7 @@ class Provider:
             "filter": f"(&(objectClass=inetOrgPerson)(!({LOCKED}=*)))",
             "username": "uid",
             "idAttr": "uid",
-            "emailAttr": "mail",
+            "emailSuffix": "customer.example",
             "nameAttr": "cn",
             "preferredUsernameAttr": "uid",
         }

@@ -46,7 +46,7 @@ class People:
     def add(self, username: str, roles: Sequence[str]) -> User:
         """Someone with a password and the groups of these roles."""
         user = User(self.tenant, username, secrets.token_urlsafe(12), tuple(roles))
-        person = {"cn": username, "sn": username, "mail": f"{username}@customer.example", "userPassword": user.password}
+        person = {"cn": username, "sn": username, "userPassword": user.password}
         with self._bound() as connection:
             self._add(connection, _name(username), ["inetOrgPerson"], person)
             for group, role in ROLES.items():
