@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 
 from conform.commands import (
+    comparing,
     egress,
     explain,
     host,
@@ -55,6 +56,7 @@ app.command("doctor")(host.doctor)
 app.command("clean")(host.clean)
 app.command("kill-matrix")(killing.kill_matrix)
 app.command("report")(reporting.report)
+app.command("parity")(comparing.parity)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

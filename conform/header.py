@@ -45,7 +45,7 @@ def header(
         "link": settings.link,
         "profile_names": list(settings.profile_names),
         "schedule": settings.schedule.name if settings.schedule else None,  # its events are in schedule.yaml
-        "kill_matrix_digest": (published() or {}).get("digest", ""),
+        "kill_matrix_digest": (published(driver=settings.driver) or published() or {}).get("digest", ""),
     }
 
 

@@ -93,19 +93,25 @@ def suites_digest(folder: Path = SUITES) -> str:
     return total.hexdigest()
 
 
-def published(folder: Path = SUITES.parent / "docs") -> dict[str, Any] | None:
-    """The published matrix; None if there is none that can be read."""
+def name_of(driver: str) -> str:
+    """Of the files that the matrix of a driver is published in."""
+    return "kill-matrix" if driver == "local" else f"kill-matrix-{driver}"
+
+
+def published(folder: Path = SUITES.parent / "docs", driver: str = "local") -> dict[str, Any] | None:
+    """The published matrix of that driver; None if there is none that can be read."""
     try:
-        document = json.loads((folder / "kill-matrix.json").read_text(encoding="utf-8"))
+        document = json.loads((folder / f"{name_of(driver)}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
 
 
 def publish(matrix: Matrix, folder: Path) -> list[Path]:
-    """Write kill-matrix.json and kill-matrix.md, without the places of this machine's logs."""
+    """Write kill-matrix.json and kill-matrix.md (for other drivers with its name at the end), without the places of
+    this machine's logs."""
     folder.mkdir(exist_ok=True)
-    as_json, as_text = folder / "kill-matrix.json", folder / "kill-matrix.md"
+    as_json, as_text = (folder / f"{name_of(matrix.driver)}.{kind}" for kind in ("json", "md"))
     anywhere = matrix.model_copy(update={"rows": [row.model_copy(update={"log": ""}) for row in matrix.rows]})
     as_json.write_text(anywhere.model_dump_json(indent=1) + "\n", encoding="utf-8")
     as_text.write_text("\n".join(markdown(matrix)) + "\n", encoding="utf-8")
@@ -114,7 +120,7 @@ def publish(matrix: Matrix, folder: Path) -> list[Path]:
 
 def markdown(matrix: Matrix) -> Sequence[str]:
     lines = [
-        "# Kill matrix",
+        "# Kill matrix" if matrix.driver == "local" else f"# Kill matrix, driver {matrix.driver}",
         "",
         "Each row is a known-bad behaviour switched on in the simulated CompanyOS or its network; the requirements it",
         "breaks must fail, and a sample of others must stay green. Written by `conform kill-matrix --publish`.",

@@ -1,4 +1,5 @@
-"""Sweep what killed runs left: processes and folders with a run id whose owner is gone. Nothing else is touched."""
+"""Sweep what killed runs left: processes, folders and containers with a run id whose owner is gone. Nothing else is
+touched."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from environments.drivers.containers import sweep as containers
 from environments.drivers.local.disks import mounted_under, unmount_under
 from environments.drivers.local.running import LABEL, labelled_processes, owner_lives
 from environments.drivers.provisioning import ROOT
@@ -16,8 +18,8 @@ from environments.drivers.provisioning import ROOT
 
 def sweep(*, dry_run: bool = False) -> list[str]:
     """What was (or would be) removed, a line each. Namespaces and devices go with the processes that hold them."""
-    lines = []
     living = _living_runs()
+    lines = containers.sweep(dry_run=dry_run)  # first: they hold the folders
     for run_id, processes in labelled_processes().items():
         if run_id in living:
             continue

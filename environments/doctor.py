@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ def findings() -> list[Finding]:
         _namespaces,
         _faketime,
         _disk_faults,
+        _engine,
+        _images,
         _disk,
         _memory,
         _leftovers,
@@ -128,6 +131,44 @@ def _disk_faults() -> Finding:
             "disk faults", False, "full and read-only; no strace", "Install strace for slow.", required=False
         )
     return Finding("disk faults", True, "full, read-only, slow", required=False)
+
+
+WITHOUT_CONTAINERS = "Without it, --driver containers is not to be had; the rest runs."
+
+
+def _engine() -> Finding:
+    """Whether the containers driver could start at all: an engine of this machine, and root to join its namespaces."""
+    from environments.drivers.containers.provision import NO_ROOT
+    from environments.images import EngineMissing, engine
+    from environments.images.engines import is_podman
+
+    try:
+        client = engine()
+    except EngineMissing as refusal:
+        return Finding("engine", False, str(refusal), WITHOUT_CONTAINERS, required=False)
+    version = client.version()
+    kind = "Podman" if is_podman(client) else "Docker"
+    detail = f"{kind} {version.get('Version')}, API {version.get('ApiVersion')}, cgroups v{_cgroups(client)}"
+    client.close()
+    if os.geteuid() != 0:
+        return Finding("engine", False, f"{detail}; {NO_ROOT}", WITHOUT_CONTAINERS, required=False)
+    return Finding("engine", True, detail, required=False)
+
+
+def _cgroups(client: Any) -> str:
+    return str(client.info().get("CgroupVersion") or "1")
+
+
+def _images() -> Finding:
+    from environments.images import EngineMissing, ImagesError, built
+
+    try:
+        found = built()
+    except EngineMissing:
+        return Finding("images", False, "no engine to ask", WITHOUT_CONTAINERS, required=False)
+    except ImagesError as refusal:
+        return Finding("images", False, str(refusal), WITHOUT_CONTAINERS, required=False)
+    return Finding("images", True, f"{len(found)}: {', '.join(found)}", required=False)
 
 
 def _disk() -> Finding:

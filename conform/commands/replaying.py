@@ -38,7 +38,7 @@ def replay(
     One of [bold]conform up[/bold] is stood up, and its link changes, by schedule and by hand, are made at the same
     times. Of one of [bold]conform run[/bold] the failed checks are repeated, under the same schedule.
     """
-    folder = _folder(run)
+    folder = folder_of("replay", run)
     journal = read(folder / JOURNAL)
     head = records.header(journal)
     if not head.profile_names:
@@ -49,13 +49,14 @@ def replay(
         _check_again(folder, journal, head, every)
 
 
-def _folder(run: str) -> Path:
+def folder_of(who: str, run: str) -> Path:
+    """The folder of a run by its id, or by the folder itself. `who`: the command, for its error line."""
     for folder in (Path(run), RUNS / run):
         if (folder / JOURNAL).is_file():
             return folder
     known = sorted((path.parent.name for path in RUNS.glob(f"*/{JOURNAL}")), reverse=True)[:5]
     newest = f"The newest: {', '.join(known)}." if known else "There are none in ./runs."
-    raise BadArguments(f"replay: there is no run {run!r} here. {newest}")
+    raise BadArguments(f"{who}: there is no run {run!r} here. {newest}")
 
 
 # a run of checks

@@ -256,6 +256,10 @@ class Node(Protocol):
 
     @property
     def data_dir(self) -> Path: ...
+    def host_path(self, path: str) -> Path:
+        """A path as a service of the node writes it, as this host has it: a container sees other names."""
+        ...
+
     def logs(self, service: str) -> str: ...
 
 

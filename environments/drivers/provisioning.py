@@ -240,7 +240,12 @@ def _start(driver: Driver, deployment: LocalDeployment, progress: Progress) -> N
 
     nodes = list(deployment.locals.values())
     with ThreadPoolExecutor(len(nodes)) as pool:
-        list(pool.map(bring_up, nodes))
+        try:
+            list(pool.map(bring_up, nodes))
+        except BaseException:  # Ctrl-C reaches this thread alone, and the others would go on waiting
+            for node in nodes:
+                node.runner.abandon()
+            raise
     if errors:
         raise errors[0]
 

@@ -54,6 +54,14 @@ class Runner(Protocol):
         """All that it has said since the node was made."""
         ...
 
+    def host_path(self, path: str) -> Path:
+        """Of a path as its services write it."""
+        ...
+
+    def abandon(self) -> None:
+        """End everything at once, so that whoever waits for it hears of its end, and start nothing any more."""
+        ...
+
     def keep_logs(self) -> None:
         """Have them as files in the node's folder of logs."""
         ...

@@ -33,7 +33,7 @@ def test_instances_share_nothing_physical(deployment: Deployment, evidence: Evid
         keys = document(node.http().request("GET", node.url("identity") + "/v1/auth/jwks.json"))["keys"]
         seen[node.name] = {
             "database system": [system],
-            "data directory": [directory, str(node.data_dir)],
+            "data directory": [str(node.host_path(directory)), str(node.data_dir)],
             "signing key": [k for key in keys for k in (key.get("kid"), key.get("x")) if k],
             "address": _addresses(node),
         }

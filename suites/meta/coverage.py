@@ -57,6 +57,20 @@ def judge_applicability(entries: Mapping[str, Mapping[str, Any]], tests: Mapping
     return problems + [f"{name} has a test and is in no catalogue" for name in tests if name not in entries]
 
 
+def merged(matrices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One matrix of those of several drivers: kills of each; on the clean system the worst that one of them saw, but
+    what one could not test another may have."""
+    kills: dict[str, list[str]] = {}
+    clean: dict[str, str] = {}
+    for matrix in matrices:
+        for name, defects in (matrix.get("kills") or {}).items():
+            kills[name] = [*kills.get(name, []), *defects]
+        for name, verdict in (matrix.get("clean") or {}).items():
+            if clean.get(name, "untestable") == "untestable" or verdict not in ("pass", "untestable"):
+                clean[name] = verdict
+    return {"kills": kills, "clean": clean}
+
+
 def judge_kill_matrix(matrix: Mapping[str, Any], in_force: Sequence[str]) -> list[str]:
     """Every requirement in force passes on the clean system and is killed by at least one defect."""
     if not matrix.get("clean") or not matrix.get("kills") or not in_force:

@@ -15,29 +15,34 @@ from suites.meta.coverage import (
     judge_calibration,
     judge_canaries,
     judge_kill_matrix,
+    merged,
 )
 from suites.meta.judges import judges, on_nothing
 
 ROOT = Path(__file__).parent.parent.parent
-MATRIX = ROOT / "docs" / "kill-matrix.json"
+MATRICES = ROOT / "docs"  # kill-matrix.json of the local driver, kill-matrix-DRIVER.json of others
 PUBLISH = "conform kill-matrix --publish"
 
 
 @requirement("META-01")
 def test_every_requirement_in_force_is_killed(deployment: Deployment, evidence: Evidence) -> None:
     """The published kill matrix is of these suites; each bound requirement passes clean and is killed by a defect."""
-    if not MATRIX.exists():
+    paths = sorted(MATRICES.glob("kill-matrix*.json"))
+    if not paths:
         untestable(f"kill matrix: docs/kill-matrix.json is not published; run `{PUBLISH}`")
-    matrix = json.loads(MATRIX.read_text(encoding="utf-8"))
+    matrices = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     try:
         from conform.matrix import suites_digest
     except ImportError:
         untestable(f"kill matrix: this installation cannot compute the digest of its suites; run `{PUBLISH}`")
-    if matrix.get("suites_digest") != suites_digest():
-        untestable(f"kill matrix: it is of other suites than these; run `{PUBLISH}`")
+    current = suites_digest()
+    for name, matrix in matrices.items():
+        if matrix.get("suites_digest") != current:
+            driver = f" --driver {matrix['driver']}" if matrix.get("driver", "local") != "local" else ""
+            untestable(f"kill matrix: {name} is of other suites than these; run `{PUBLISH}{driver}`")
     in_force = sorted(name for name in bound() if not name.startswith("META-"))
-    evidence.add("digest", matrix.get("digest"))
-    problems = judge_kill_matrix(matrix, in_force)
+    evidence.add("digest", {name: matrix.get("digest") for name, matrix in matrices.items()})
+    problems = judge_kill_matrix(merged(list(matrices.values())), in_force)
     conclude(
         evidence, problems, "each killed by >= 1 defect and pass clean", f"{len(in_force)} requirements, all killed"
     )

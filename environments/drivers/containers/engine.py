@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from environments.contract import SuiteError
 from environments.drivers.containers import labels
-from environments.images import engine
+from environments.images.engines import engine
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-UID = GID = 10001  # of every service
+    from environments.images.manifest import Built
+
 LOG_BYTES, LOG_FILES = 8 << 20, 2  # what the engine keeps of what a service says
 MEMORY_BYTES, PIDS = 2 << 30, 512  # where a profile sets no limit: no service may take the machine down
 TMP_BYTES = 64 << 20
@@ -38,7 +39,7 @@ class Spec:
     """One container. mounts: host path -> (path inside, ro or rw). entrypoint None: the image's. What is not here is
     the same for all of them."""
 
-    image: str  # id
+    image: Built
     role: str  # the end of its name: <node>-<service>
     labels: Mapping[str, str]
     network: str  # none, or container:<id>
@@ -117,9 +118,11 @@ class Containers:
         """Create and start it."""
         from testcontainers.core.container import DockerContainer
 
+        if self._closed.is_set():
+            raise SuiteError(f"{spec.role} is not started: its deployment has been given up")
         with asking(f"starting {spec.role}"):
-            made = DockerContainer(spec.image, env=dict(spec.env)).with_name(f"{self._name}-{spec.role}")
-            made.image = spec.image  # an id: no prefix of a registry belongs before it
+            made = DockerContainer(spec.image.image_id, env=dict(spec.env)).with_name(f"{self._name}-{spec.role}")
+            made.image = spec.image.image_id  # no prefix of a registry belongs before it
             made.with_command(list(spec.command))
             for host, (inside, mode) in spec.mounts.items():
                 made.with_volume_mapping(host, inside, mode)
@@ -144,7 +147,7 @@ class Containers:
             "network_mode": spec.network,
             "labels": {**self._labels, **spec.labels},
             "entrypoint": None if spec.entrypoint is None else list(spec.entrypoint),
-            "user": f"{UID}:{GID}",
+            "user": f"{spec.image.uid}:{spec.image.uid}",
             "read_only": True,
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges:true"],
@@ -190,11 +193,15 @@ class Containers:
 
         threading.Thread(target=ask, name="engine watch", daemon=True).start()
 
+    def abandon(self) -> None:
+        """End the processes of every container at once, and start nothing any more; `close` removes them."""
+        self._closed.set()
+        for each in list(self._started.values()):
+            each.end()
+
     def close(self) -> None:
         """Remove every container of the deployment. Where the engine is gone its processes are ended all the same;
         what it keeps of them is removed by `conform clean` once it is back. Safe to call twice."""
-        if self._closed.is_set():
-            return
         self._closed.set()
         mine = [f"{name}={value}" for name, value in self._labels.items()]
         try:

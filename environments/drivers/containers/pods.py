@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from environments.contract import SuiteError
 from environments.drivers.containers import labels
 from environments.drivers.containers.engine import Containers, Spec
 from environments.network import addresses
+
+if TYPE_CHECKING:
+    from environments.images.manifest import Built
 
 MEMORY_BYTES = 64 << 20
 
@@ -23,7 +27,7 @@ class Pod:
     netns: Path
 
 
-def start_pods(containers: Containers, image: str, sites: Iterable[str]) -> Mapping[str, Pod]:
+def start_pods(containers: Containers, image: Built, sites: Iterable[str]) -> Mapping[str, Pod]:
     """A pod for each site, all at once. The engine gives it loopback alone; the site's agent brings the rest.
 
     Names are resolved in the router: the containers that share the namespace share its resolver too."""
@@ -32,7 +36,7 @@ def start_pods(containers: Containers, image: str, sites: Iterable[str]) -> Mapp
         return dict(zip(names, pool.map(lambda site: _start(containers, image, site), names), strict=True))
 
 
-def _start(containers: Containers, image: str, site: str) -> Pod:
+def _start(containers: Containers, image: Built, site: str) -> Pod:
     started = containers.start(
         Spec(
             image,

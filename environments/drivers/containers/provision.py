@@ -11,7 +11,8 @@ from environments.companyos.vendor import enrol
 from environments.contract import Capability
 from environments.directories import dex, slapd
 from environments.drivers import provisioning
-from environments.drivers.containers import clusters, custody
+from environments.drivers.containers import custody
+from environments.drivers.containers.clusters import make_cluster
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
 from environments.drivers.containers.pods import Pod, start_pods
 from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
@@ -25,6 +26,7 @@ from environments.drivers.local.provision import namespaced
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Runner
 from environments.images import EngineMissing, built, engine
+from environments.images.manifest import Built, current
 from profiles import Profile
 
 INSTALL_S = 60.0
@@ -41,7 +43,12 @@ def preflight() -> None:
     if os.geteuid() != 0:
         raise EngineMissing(NO_ROOT)
     engine().close()
-    built()
+    built(*NEEDED)
+
+
+def available() -> Mapping[str, Built]:
+    """Images by name: those without which nothing stands (ImagesMissing), and of the others those that are built."""
+    return {**current(), **built(*NEEDED)}
 
 
 class ContainersDriver:
@@ -52,7 +59,8 @@ class ContainersDriver:
 
     def __init__(self) -> None:
         preflight()
-        self.images: Mapping[str, str] = {name: each.image_id for name, each in built().items()}
+        self.built = available()
+        self.images: Mapping[str, str] = {name: each.image_id for name, each in self.built.items()}
         self._containers: Containers
         self._pods: Mapping[str, Pod] = {}
 
@@ -61,7 +69,7 @@ class ContainersDriver:
     ) -> LocalDeployment:
         self._containers = Containers(run_id, workdir.name)
         try:
-            self._pods = start_pods(self._containers, self.images["pause"], profile.sites)
+            self._pods = start_pods(self._containers, self.built["pause"], profile.sites)
             netns = {site: pod.netns for site, pod in self._pods.items()}
             deployment = namespaced(profile, run_id, seed, workdir, network_defects, netns)
         except BaseException:
@@ -84,10 +92,10 @@ class ContainersDriver:
             spec.limits.cpus,
         )
         folders = Folders(home, data, data.with_name("postgres"))
-        return ContainerRunner(self._containers, self.images, place, folders, config["ports"].get("postgres"))
+        return ContainerRunner(self._containers, self.built, place, folders, config["ports"].get("postgres"))
 
     def custody(self, deployment: LocalDeployment, node: LocalNode) -> str:
-        return custody.settle(self._containers, self.images, node)
+        return custody.settle(self._containers, self.built, node)
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
         if how == "knob":
@@ -95,7 +103,7 @@ class ContainersDriver:
         return NoClock("libfaketime is not in the images. Use --clocks knob, or --driver local")
 
     def directories(self) -> Programs | str:
-        absent = [name for name in ("directory", "idp") if name not in self.images]
+        absent = [name for name in ("directory", "idp") if name not in self.built]
         if absent:
             return f"no image {absent[0]}. Run `conform images build`"
         return Programs(slapd.Layout(), str(dex.BINARY), str(slapd.Layout().home))
@@ -104,15 +112,15 @@ class ContainersDriver:
         """As at a customer's: by the product's image, within the site."""
         runner = node.runner
         assert isinstance(runner, ContainerRunner)
+        product, database = self.built["companyos"], self.built["postgres"]
+        for folder in (node.home / "config", node.data_dir):
+            own(folder, product)
         sockets = node.home / "sockets"
-        sockets.mkdir(mode=0o700)
-        for folder in (node.home / "config", node.data_dir, sockets):
-            own(folder)
+        sockets.mkdir(mode=0o710)  # the server's; the install step, which is its superuser, may pass
+        os.chown(sockets, database.uid, product.uid)
         if "postgres" in node.services:
-            if node.variant == "dedicated":  # physically separate: a cluster of its own, with its own identifier
-                clusters.initialise(self._containers, self.images["postgres"], node.cluster_dir, node.name)
-            else:
-                clusters.copy_template(self._containers, self.images["postgres"], node.cluster_dir)
+            # physically separate: a cluster of its own, with its own identifier
+            make_cluster(database, node.cluster_dir, separate=node.variant == "dedicated")
             node.start("postgres")
             provisioning.await_postgres(node)
         step = node.config_file.with_name("install.json")
@@ -123,7 +131,7 @@ class ContainersDriver:
             last = "\n".join(f"    {line}" for line in told.splitlines()[-12:])
             raise NotReady(f"{node.name}: the install step failed (exit {code}). Its last lines:\n{last}")
         enrol(deployment.vendor, node.data_dir, node.node_id)
-        own(node.data_dir)
+        own(node.data_dir, product)
         node.write_config(node.config_file)
         if node.config["key_store"]["kind"] != "file":
             node.custody.prepare()

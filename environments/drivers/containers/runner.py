@@ -9,16 +9,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from environments.drivers.containers import labels
-from environments.drivers.containers.engine import GID, MEMORY_BYTES, UID, Containers, Spec, Started, asking, said
+from environments.drivers.containers.engine import MEMORY_BYTES, Containers, Spec, Started, asking, said
 from environments.drivers.containers.pods import Pod
 from environments.drivers.local import postgres
 from environments.drivers.local.hosts import ZONE
 from environments.drivers.local.node import PRODUCT_SERVICES
 from environments.drivers.local.processes import write_private
 from environments.drivers.runner import Component
+
+if TYPE_CHECKING:
+    from environments.images.manifest import Built
 
 CONFIG, DATA = "/etc/companyos", "/var/lib/companyos"
 HSM, TPM = "/var/lib/softhsm", "/run/tpm"
@@ -49,8 +52,9 @@ class Folders:
 
     @property
     def inside(self) -> Mapping[Path, str]:
-        own = {self.home / "config": CONFIG, self.data: DATA, self.home / "sockets": SOCKETS}
-        return own | {self.home / "hsm": HSM, self.home / "tpm": TPM}
+        services = {self.home / "config": CONFIG, self.data: DATA, self.home / "sockets": SOCKETS}
+        keepers = {self.home / "hsm": HSM, self.home / "tpm": TPM}
+        return services | {self.cluster: CLUSTER} | keepers
 
 
 @dataclass
@@ -58,7 +62,7 @@ class ContainerRunner:
     """See Runner. Each start is a container of its own, so that environment and command are those of that start."""
 
     containers: Containers
-    images: Mapping[str, str]  # name -> id
+    images: Mapping[str, Built]
     place: Place
     folders: Folders
     port: int | None  # of PostgreSQL
@@ -69,7 +73,7 @@ class ContainerRunner:
 
     def write_config(self, path: Path, config: Mapping[str, Any]) -> None:
         write_private(path, json.dumps(self._inside(config), default=str, indent=1))
-        own(path)
+        own(path, self.images["companyos"])
 
     def _inside(self, value: Any) -> Any:
         """With the paths of this host as the services see them."""
@@ -104,7 +108,7 @@ class ContainerRunner:
     def _component(self, service: str, what: Component, env: Mapping[str, str]) -> Spec:
         for folder, (_, how) in what.mounts.items():
             if how == "rw":
-                own(folder)
+                own(folder, self.images[what.image])
         made = self.spec(service, what.image, what.argv[:1], what.argv[1:], what.mounts, {**env, **what.env})
         return replace(made, memory_bytes=what.memory_bytes)
 
@@ -203,6 +207,15 @@ class ContainerRunner:
         with asking(f"the log of {self.place.node}/{service}"):
             return self._said.get(service, "") + said(run.container)
 
+    def host_path(self, path: str) -> Path:
+        for host, inside in self.folders.inside.items():
+            if Path(path).is_relative_to(inside):
+                return host / Path(path).relative_to(inside)
+        raise KeyError(f"{path} is in no folder that this host shares with {self.place.node}")
+
+    def abandon(self) -> None:
+        self.containers.abandon()
+
     def keep_logs(self) -> None:
         for service in self._runs.keys() | self._said.keys():
             write_private(self.folders.home / "logs" / f"{service}.log", self.logs(service))
@@ -221,10 +234,10 @@ def _how(state: Mapping[str, Any]) -> str:
     return f"{told}, out of memory" if state.get("OOMKilled") else told
 
 
-def own(path: Path) -> None:
-    """Give a file, or a folder with all that is in it, to the user of the services."""
-    os.chown(path, UID, GID, follow_symlinks=False)
+def own(path: Path, image: Built) -> None:
+    """Give a file, or a folder with all that is in it, to the user of an image."""
+    os.chown(path, image.uid, image.uid, follow_symlinks=False)
     if path.is_dir() and not path.is_symlink():
         for folder, folders, files in os.walk(path):
             for name in (*folders, *files):
-                os.chown(Path(folder, name), UID, GID, follow_symlinks=False)
+                os.chown(Path(folder, name), image.uid, image.uid, follow_symlinks=False)

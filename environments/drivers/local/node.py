@@ -14,6 +14,7 @@ import psycopg
 from environments.contract import Client, HttpSession, Listener, Mode, TransportError, User
 from environments.contract.client import HttpClient, login
 from environments.drivers.custody import NodeCustody
+from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost
 from environments.drivers.runner import Component, Runner
 
@@ -79,6 +80,9 @@ class LocalNode:
     def data_dir(self) -> Path:
         return Path(self.config["data_dir"])
 
+    def host_path(self, path: str) -> Path:
+        return self.runner.host_path(path)
+
     @property
     def cluster_dir(self) -> Path:
         """PostgreSQL's files, on the disk of the node's other data."""
@@ -116,7 +120,8 @@ class LocalNode:
         return HttpClient(self, self.http(origin))
 
     def sql(self) -> Any:
-        return psycopg.connect(self.config["postgres_admin_dsn"], autocommit=True)
+        with postgres.within_reach(self.home / "sockets") as host:
+            return psycopg.connect(self.config["postgres_admin_dsn"], host=host, autocommit=True)
 
     def listeners(self) -> Sequence[Listener]:
         owners = {pid: service for service, pid in self._pids.items()}

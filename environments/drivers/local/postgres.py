@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.util
 import os
@@ -9,6 +10,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 PORT = 5432
@@ -159,6 +161,16 @@ def arguments(data: str, sockets: str, port: int) -> list[str]:
     for name, value in settings.items():
         argv += ["-c", f"{name}={value}"]
     return argv
+
+
+@contextlib.contextmanager
+def within_reach(sockets: Path) -> Iterator[str]:
+    """The folder under a name that leaves room for a socket's: the address of one has 107 bytes, whatever TMPDIR is."""
+    folder = os.open(sockets, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}"
+    finally:
+        os.close(folder)
 
 
 def admin_dsn(sockets: Path, port: int) -> str:

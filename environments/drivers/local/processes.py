@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from environments.contract import SuiteError
 from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
 from environments.drivers.runner import Component
@@ -24,11 +25,14 @@ class ProcessRunner:
         self.components: dict[str, Component] = {}
         self._pids: dict[str, int] = {}
         self._paused: set[str] = set()
+        self._abandoned = False
 
     def write_config(self, path: Path, config: Mapping[str, Any]) -> None:
         write_private(path, json.dumps(config, default=str, indent=1))
 
     def start(self, service: str, config: Path, env: Mapping[str, str]) -> int:
+        if self._abandoned:
+            raise SuiteError(f"{service} is not started: its deployment has been given up")
         if service == "postgres":
             assert self._port is not None, "a node with PostgreSQL has a port for it"
             self._clear_stale_postgres()
@@ -87,6 +91,14 @@ class ProcessRunner:
 
     def _log(self, service: str) -> Path:
         return self._home / "logs" / f"{service}.log"
+
+    def host_path(self, path: str) -> Path:
+        return Path(path)
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        for service in self._pids:
+            self.kill(service)
 
     def keep_logs(self) -> None:
         """They are files from the start."""
