@@ -35,7 +35,7 @@ NO_ROOT = (
     "the containers driver joins the network namespaces of containers, for which it has to be root. Run as root, "
     "or leave out --driver containers"
 )
-NOT_YET: Mapping[Capability, str] = {}
+NOT_YET = dict.fromkeys((Capability.GRAPH_DATABASE, Capability.POLICY_SERVER), "no image of it is wired in yet")
 
 
 def preflight() -> None:
@@ -55,7 +55,7 @@ class ContainersDriver:
     """See provisioning.Driver. One for each deployment."""
 
     name = "containers"
-    missing = NOT_YET
+    missing: Mapping[Capability, str] = NOT_YET
 
     def __init__(self) -> None:
         preflight()
