@@ -100,11 +100,14 @@ def test_names_resolve_through_the_router_and_ipv6_is_on(deployment: LocalDeploy
     assert code == 0, told
     assert set(told.split()) == {deployment.network.address("saas"), deployment.network.address_v6("saas")}
     server = [sys.executable, "-m", "http.server", "--bind", "::", "4001"]
-    deployment.hosts["saas"].spawn(server, env=dict(os.environ))
+    pid = deployment.hosts["saas"].spawn(server, env=dict(os.environ))
     reach = "import socket, sys; print(socket.create_connection((sys.argv[1], 4001), 10).getpeername()[0])"
     there = deployment.network.address_v6("saas")
     spec = runner.spec("reach", "companyos", ["/usr/bin/python3", "-c", reach], [there], {}, {})
-    assert until(lambda: runner.containers.run(spec, 60.0) == (0, f"{there}\n"), 30), "TCP over IPv6 between sites"
+    try:
+        assert until(lambda: runner.containers.run(spec, 60.0) == (0, f"{there}\n"), 30), "TCP over IPv6 between sites"
+    finally:
+        deployment.hosts["saas"].signal(pid, signal.SIGKILL)
 
 
 def test_what_a_container_sends_is_in_the_ledger_with_its_process(deployment: LocalDeployment) -> None:

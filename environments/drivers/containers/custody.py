@@ -6,6 +6,7 @@ network of its own to be found on: the product reaches it by a socket."""
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -27,15 +28,15 @@ TPM_MEMORY_BYTES = 128 << 20
 def settle(containers: Containers, images: Mapping[str, Built], node: LocalNode) -> str:
     """Give the node its key store, before it is installed. -> what it lacks; empty: what its mode promises is there."""
     if node.variant in HSM_VARIANTS:
-        return _hsm(node, images["companyos"])
+        return _hsm(images["companyos"], node)
     if node.variant == "edge" and "tpm" in images:
-        return _tpm(containers, images["tpm"], node)
+        return _tpm(containers, images, node)
     node.custody = file_store(node, node.home / "config" / "wrapping-key")
     own(node.home / "config", images["companyos"])
     return ""
 
 
-def _hsm(node: LocalNode, product: Built) -> str:
+def _hsm(product: Built, node: LocalNode) -> str:
     folder = node.home / "hsm"
     (folder / "tokens").mkdir(parents=True, mode=0o700)
     runner = _runner(node)
@@ -57,22 +58,24 @@ def _hsm(node: LocalNode, product: Built) -> str:
     return ""
 
 
-def _tpm(containers: Containers, image: Built, node: LocalNode) -> str:
+def _tpm(containers: Containers, images: Mapping[str, Built], node: LocalNode) -> str:
     folder = node.home / "tpm"
-    (folder / "state").mkdir(parents=True, mode=0o700)
-    own(folder, image)
+    folder.mkdir(mode=0o710)  # the TPM's; the product may pass
+    (folder / "state").mkdir(mode=0o700)
+    own(folder, images["tpm"])
+    os.chown(folder, images["tpm"].uid, images["companyos"].uid)
     runner = _runner(node)
     place = runner.place
     address = f"{TPM}/sock"
     containers.start(
         Spec(
-            image,
+            images["tpm"],
             f"{place.node}-tpm",
             {labels.SITE: place.site, labels.NODE: place.node, labels.SERVICE: "tpm"},
             f"container:{place.pod.container_id}",
             [
                 *("socket", "--tpm2", "--tpmstate", f"dir={TPM}/state", "--flags", "not-need-init,startup-clear"),
-                *("--server", f"type=unixio,path={address}", "--ctrl", f"type=unixio,path={address}.ctrl"),
+                *("--server", f"type=unixio,path={address},mode=0666", "--ctrl", f"type=unixio,path={address}.ctrl"),
             ],
             ["/usr/bin/swtpm"],
             mounts={folder: (TPM, "rw")},

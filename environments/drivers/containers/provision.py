@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from environments.companyos.vendor import enrol
 from environments.contract import Capability
@@ -26,20 +25,17 @@ from environments.drivers.local.nodes import seed_user
 from environments.drivers.local.provision import namespaced
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Runner
-from environments.images import EngineMissing, ImagesError, built, engine
+from environments.images import EngineMissing, built, engine
+from environments.images.manifest import Built, current
 from profiles import Profile
-
-if TYPE_CHECKING:
-    from environments.images.manifest import Built
 
 INSTALL_S = 60.0
 NEEDED = ("pause", "companyos", "postgres")
-OPTIONAL = ("neo4j", "opa", "directory", "idp", "llama", "tpm")
 NO_ROOT = (
     "the containers driver joins the network namespaces of containers, for which it has to be root. Run as root, "
     "or leave out --driver containers"
 )
-NOT_YET: Mapping[Capability, str] = {}
+NOT_YET = dict.fromkeys((Capability.GRAPH_DATABASE, Capability.POLICY_SERVER), "no image of it is wired in yet")
 
 
 def preflight() -> None:
@@ -50,37 +46,30 @@ def preflight() -> None:
     built(*NEEDED)
 
 
-def _there() -> Mapping[str, Built]:
-    """The images that no node does without, and those of the others that are built."""
-    found = dict(built(*NEEDED))
-    for name in OPTIONAL:
-        with contextlib.suppress(ImagesError):
-            found |= built(name)
-    return found
+def available() -> Mapping[str, Built]:
+    """Images by name: those without which nothing stands (ImagesMissing), and of the others those that are built."""
+    return {**current(), **built(*NEEDED)}
 
 
 class ContainersDriver:
     """See provisioning.Driver. One for each deployment."""
 
     name = "containers"
-    missing = NOT_YET
+    missing: Mapping[Capability, str] = NOT_YET
 
     def __init__(self) -> None:
         preflight()
-        self._images = _there()
+        self.built = available()
+        self.images: Mapping[str, str] = {name: each.image_id for name, each in self.built.items()}
         self._containers: Containers
         self._pods: Mapping[str, Pod] = {}
-
-    @property
-    def images(self) -> Mapping[str, str]:
-        return {name: each.image_id for name, each in self._images.items()}
 
     def sites(
         self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
     ) -> LocalDeployment:
         self._containers = Containers(run_id, workdir.name)
         try:
-            self._pods = start_pods(self._containers, self._images["pause"], profile.sites)
+            self._pods = start_pods(self._containers, self.built["pause"], profile.sites)
             netns = {site: pod.netns for site, pod in self._pods.items()}
             deployment = namespaced(profile, run_id, seed, workdir, network_defects, netns)
         except BaseException:
@@ -103,10 +92,10 @@ class ContainersDriver:
             spec.limits.cpus,
         )
         folders = Folders(home, data, data.with_name("postgres"))
-        return ContainerRunner(self._containers, self._images, place, folders, config["ports"].get("postgres"))
+        return ContainerRunner(self._containers, self.built, place, folders, config["ports"].get("postgres"))
 
     def custody(self, deployment: LocalDeployment, node: LocalNode) -> str:
-        return custody.settle(self._containers, self._images, node)
+        return custody.settle(self._containers, self.built, node)
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
         if how == "knob":
@@ -114,7 +103,7 @@ class ContainersDriver:
         return NoClock("libfaketime is not in the images. Use --clocks knob, or --driver local")
 
     def directories(self) -> Programs | str:
-        absent = [name for name in ("directory", "idp") if name not in self._images]
+        absent = [name for name in ("directory", "idp") if name not in self.built]
         if absent:
             return f"no image {absent[0]}. Run `conform images build`"
         return Programs(slapd.Layout(), str(dex.BINARY), str(slapd.Layout().home))
@@ -123,7 +112,7 @@ class ContainersDriver:
         """As at a customer's: by the product's image, within the site."""
         runner = node.runner
         assert isinstance(runner, ContainerRunner)
-        product, database = self._images["companyos"], self._images["postgres"]
+        product, database = self.built["companyos"], self.built["postgres"]
         for folder in (node.home / "config", node.data_dir):
             own(folder, product)
         sockets = node.home / "sockets"

@@ -52,14 +52,9 @@ class Folders:
 
     @property
     def inside(self) -> Mapping[Path, str]:
-        return {
-            self.home / "config": CONFIG,
-            self.data: DATA,
-            self.cluster: CLUSTER,
-            self.home / "sockets": SOCKETS,
-            self.home / "hsm": HSM,
-            self.home / "tpm": TPM,
-        }
+        services = {self.home / "config": CONFIG, self.data: DATA, self.home / "sockets": SOCKETS}
+        keepers = {self.home / "hsm": HSM, self.home / "tpm": TPM}
+        return services | {self.cluster: CLUSTER} | keepers
 
 
 @dataclass
