@@ -45,6 +45,7 @@ class Driver(Protocol):
 
     name: str
     missing: Mapping[Capability, str]  # what no deployment of it can do
+
     @property
     def images(self) -> Mapping[str, str]:
         """Name -> id of those that services run from; none where they run from this checkout."""
