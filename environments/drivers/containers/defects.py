@@ -9,6 +9,8 @@ from typing import Any
 from environments.drivers.containers.engine import Containers, Spec, Started
 from environments.drivers.defects import Replace, driver_defect
 
+WAITS = ("/usr/bin/python3", "-c", "import signal; signal.pause()")
+FLOATING = "companyos-conform/floating"
 PRODUCT = ("-data", "-edge")  # ends of the roles of the services that the defects are put on
 
 
@@ -39,8 +41,8 @@ def container_privileged_sidecar(replace: Replace) -> None:
                 "cap_add": ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"],
                 "security_opt": ["seccomp=unconfined"],
             }
-            image = self.client.containers.get(spec.network.removeprefix("container:")).attrs["Image"]
-            genuine(self, changed(spec, image=image, role=f"{spec.role}-debug", command=(), mounts={}, more=powers))
+            helper = changed(spec, role=f"{spec.role}-debug", command=(), entrypoint=WAITS, mounts={}, more=powers)
+            genuine(self, helper)
         return genuine(self, spec)
 
     replace(Containers, "start", start)
@@ -84,11 +86,12 @@ def container_by_floating_tag(replace: Replace) -> None:
     def start(self: Containers, spec: Spec) -> Started:
         if not spec.role.endswith(PRODUCT):
             return genuine(self, spec)
-        self.client.images.get(spec.image).tag("companyos-conform/latest-of", self._name[-40:])
-        return genuine(self, changed(spec, image=f"companyos-conform/latest-of:{self._name[-40:]}"))
+        tag = self._name[-40:]
+        self.client.images.get(spec.image.image_id).tag(FLOATING, tag)
+        return genuine(self, changed(spec, image=changed(spec.image, image_id=f"{FLOATING}:{tag}")))
 
     def close(self: Containers, genuine: Callable[[Containers], None] = Containers.close) -> None:
-        names = self.client.images.list(name="companyos-conform/latest-of") if not self._closed.is_set() else []
+        names = self.client.images.list(name=FLOATING) if not self._closed.is_set() else []
         for tag in [tag for image in names for tag in image.tags if tag.endswith(f":{self._name[-40:]}")]:
             self.client.images.remove(tag, noprune=True)
         genuine(self)
