@@ -1,5 +1,6 @@
 """The contract between suites and deployments: see docs/contract.md."""
 
+from environments.contract.containers import ContainerFacts, Mount, ProcessFacts
 from environments.contract.custody import Custody, KeyFacts
 from environments.contract.deployment import (
     Calibration,
@@ -33,6 +34,7 @@ __all__ = [
     "Capability",
     "Client",
     "Clock",
+    "ContainerFacts",
     "Custody",
     "Deployment",
     "Directory",
@@ -47,9 +49,11 @@ __all__ = [
     "Links",
     "Listener",
     "Mode",
+    "Mount",
     "Node",
     "PaymentRequest",
     "Payments",
+    "ProcessFacts",
     "Release",
     "Response",
     "SuiteError",

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from environments.contract.containers import ContainerFacts
 from environments.contract.custody import Custody
 from environments.contract.payments import Payments
 from environments.contract.release import Release
@@ -246,6 +247,10 @@ class Node(Protocol):
         ...
 
     def listeners(self) -> Sequence[Listener]: ...
+    def containers(self) -> Sequence[ContainerFacts]:
+        """Every container that shares the network of the node's site; needs Capability.CONTAINERS."""
+        ...
+
     def sql(self) -> Any:
         """A psycopg superuser connection (autocommit) to the node's PostgreSQL; needs Capability.SQL_AUDIT."""
         ...

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from environments.contract import ContainerFacts
+
 
 @dataclass(frozen=True)
 class Component:
@@ -60,6 +62,9 @@ class Runner(Protocol):
 
     def abandon(self) -> None:
         """End everything at once, so that whoever waits for it hears of its end, and start nothing any more."""
+
+    def facts(self) -> Sequence[ContainerFacts]:
+        """The containers in the node's site; none where services are processes."""
         ...
 
     def keep_logs(self) -> None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from environments.contract import ContainerFacts
 from environments.drivers.containers import labels
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers, Spec, Started, asking, said
+from environments.drivers.containers.facts import of_site
 from environments.drivers.containers.pods import Pod
 from environments.drivers.local import postgres
 from environments.drivers.local.hosts import ZONE
@@ -215,6 +217,9 @@ class ContainerRunner:
 
     def abandon(self) -> None:
         self.containers.abandon()
+
+    def facts(self) -> Sequence[ContainerFacts]:
+        return of_site(self.containers.client, self.place.pod.container_id)
 
     def keep_logs(self) -> None:
         for service in self._runs.keys() | self._said.keys():

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from environments.contract import Client, HttpSession, Listener, Mode, TransportError, User
+from environments.contract import Client, ContainerFacts, HttpSession, Listener, Mode, TransportError, User
 from environments.contract.client import HttpClient, login
 from environments.drivers.custody import NodeCustody
 from environments.drivers.local import postgres
@@ -131,6 +131,9 @@ class LocalNode:
             if pid not in self.instruments
         ]
         return [each for each in found if each.service not in self.beside]
+
+    def containers(self) -> Sequence[ContainerFacts]:
+        return self.runner.facts()
 
     def files(self) -> Sequence[Path]:
         self.runner.keep_logs()

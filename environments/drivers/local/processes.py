@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from environments.contract import SuiteError
+from environments.contract import ContainerFacts, SuiteError
 from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
 from environments.drivers.runner import Component
@@ -99,6 +99,9 @@ class ProcessRunner:
         self._abandoned = True
         for service in self._pids:
             self.kill(service)
+
+    def facts(self) -> Sequence[ContainerFacts]:
+        return ()
 
     def keep_logs(self) -> None:
         """They are files from the start."""
