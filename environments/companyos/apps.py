@@ -29,7 +29,7 @@ from environments.companyos.storage.open import open_graph, open_store
 def build_services(config: NodeConfig, role: str) -> Services:
     clock = Clock(config.clock_file)
     store = open_store(config)
-    graph = open_graph(config, store)
+    graph = open_graph(config, store, role)
     if not graph.derived:
         store.mirror = graph.mirror
     if config.key_store is not None and role != "control":  # the control plane handles no content
@@ -84,6 +84,7 @@ def start_background(services: Services) -> None:
     if services.store.sealer is not None:
         services.store.sealer.start()
     module("tether").start(services)
+    services.graph.start()
     if services.role in ("data", "edge"):
         module("maestro").start(services)
     if services.role == "edge":

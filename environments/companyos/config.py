@@ -75,6 +75,8 @@ class NodeConfig(Strict):
     enrolment: SeedUser | None = None  # D: the node's account at its parent
     postgres_admin_dsn: str | None = None  # superuser, unix socket; used by install only
     postgres_app_dsn: str | None = None  # application role; services
+    graph_url: str | None = None  # bolt://host:port of a Neo4j inside the site; None: the graph is relational
+    graph_password: str | None = None  # of its user neo4j
     trust_roots: list[dict[str, Any]] = []  # public JWKs of the vendor (licence, bundle, policy, export)
     seed_users: list[SeedUser] = []
     directory: DirectoryConfig | None = None  # B, C: people of the customer; None: this node's own accounts alone

@@ -1,4 +1,4 @@
-"""Health tells the truth and asks nothing beyond the site: the node's own database and its policy."""
+"""Health tells the truth and asks nothing beyond the site: the node's own databases and its policy."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def checks(services: Services) -> dict[str, dict[str, Any]]:
     results = {"database": check_database(services), "policy": check_policy(services)}
     if services.store.sealer is not None:
         results["keys"] = check_keys(services.store.sealer)
+    if not services.graph.derived:
+        results["graph"] = services.graph.check()
     return {name: {"ok": ok, "detail": detail} for name, (ok, detail) in results.items()}
 
 

@@ -60,6 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         server.run(sockets=sockets(config, options.role))
     finally:
+        services.graph.close()
         services.store.close()
 
 

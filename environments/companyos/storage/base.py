@@ -163,14 +163,24 @@ class Store(Protocol):
 
 
 class GraphStore(Protocol):
-    """The graph of a tenant. Relational here; Neo4j fills the same interface in the containers driver."""
+    """The graph of a tenant: over the relational tables, or in a graph database beside them."""
 
     kind: str
     derived: bool  # reads the relational tables, needs no mirror
 
+    def start(self) -> None:
+        """Begin to follow the tables. Until that is done neighborhood raises UNAVAILABLE."""
+        ...
+
+    def close(self) -> None: ...
+    def check(self) -> tuple[bool, str]:
+        """Whether neighborhood can answer now, and the kind or the reason. Raises nothing."""
+        ...
+
     def neighborhood(self, tenant: str, start_id: str, max_depth: int, limit: int) -> tuple[list[str], bool] | None:
         """Ids of the entities within `max_depth` undirected hops of the start (itself included), each once, and whether
-        more than `limit` were reached. None if the start does not exist in the tenant."""
+        more than `limit` were reached. None if the start does not exist in the tenant. ApiError UNAVAILABLE if the
+        answer could not be that of every acknowledged write."""
         ...
 
     def mirror(self, tenant: str, changes: Sequence[tuple[str, Doc]]) -> None:

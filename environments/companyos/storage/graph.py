@@ -27,6 +27,15 @@ class RelationalGraph:
     def __init__(self, store: Store) -> None:
         self.store = store
 
+    def start(self) -> None:
+        """Nothing to follow."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def check(self) -> tuple[bool, str]:
+        return True, self.kind
+
     def neighborhood(self, tenant: str, start_id: str, max_depth: int, limit: int) -> tuple[list[str], bool] | None:
         start = known_id(start_id)
         if start is None:

@@ -19,6 +19,10 @@ def open_store(config: NodeConfig) -> Store:
     return PostgresStore(config.postgres_app_dsn)
 
 
-def open_graph(config: NodeConfig, store: Store) -> GraphStore:
-    """Relational everywhere; a graph database joins here."""
-    return RelationalGraph(store)
+def open_graph(config: NodeConfig, store: Store, role: str) -> GraphStore:
+    """In Neo4j where one is configured and the role serves the graph; relational elsewhere."""
+    if config.graph_url is None or role == "control":
+        return RelationalGraph(store)
+    from environments.companyos.storage.neo4j import Neo4jGraph
+
+    return Neo4jGraph(store, config.graph_url, config.graph_password or "")

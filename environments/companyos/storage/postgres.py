@@ -128,9 +128,9 @@ class PostgresStore(SqlStore):
                 yield tx
                 tx.flush()
                 connection.execute("COMMIT")
-                self.committed(tx)
             finally:
                 self._give_back(connection)
+            self.committed(tx)  # without the connection: the graph reads the tables through another one
         except psycopg.errors.ForeignKeyViolation as error:
             raise ApiError("NOT_FOUND", message="no such object") from error
         except psycopg.errors.UniqueViolation as error:
