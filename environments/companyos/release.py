@@ -20,14 +20,15 @@ from environments.companyos.services import Services
 
 PRODUCT = "companyos"
 CODE = Path(__file__).parent
+NOT_SHIPPED = (Path("vendor.py"),)  # the vendor's signing: it lies beside the code here, and in no image
 
 
 def files(root: Path) -> dict[str, str]:
-    """Path below `root` -> SHA-256 of each file, without what Python caches."""
+    """Path below `root` -> SHA-256 of each file, without what Python caches and what no node is given."""
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in root.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path.relative_to(root) not in NOT_SHIPPED
     }
 
 

@@ -17,6 +17,7 @@ from environments.contract import Artifact, vacuous
 
 TYPE = "companyos-release"
 POLICY = "policies/authz.rego"  # below the payload
+VENDORS = "vendor.py"  # of the vendor's own, beside the payload where nodes run from a checkout; no node is given it
 REPORTED_BY_ALL = ("payload", "policy")  # what every node runs; a model or an image only some
 
 
@@ -56,7 +57,7 @@ def tree_digest(root: Path) -> str | None:
     lines = sorted(
         (str(path.relative_to(root)), hashlib.sha256(path.read_bytes()).hexdigest())
         for path in root.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path != root / VENDORS
     )
     if not lines:
         return None
