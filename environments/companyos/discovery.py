@@ -16,6 +16,7 @@ from environments.companyos.config import NodeConfig
 from environments.companyos.services import Services
 
 PRODUCT = "companyos"
+SERVED = ("control", "data", "edge")  # what else a node is made of listens on loopback
 _probe: dict[str, tuple[float, bool]] = {}
 PROBE_TTL_S = 2.0
 
@@ -97,7 +98,7 @@ def document(services: Services) -> dict[str, Any]:
         },
         "keys": keys(config),
         "ports": [
-            {"service": service, "port": port, "interface": "127.0.0.1" if service == "postgres" else config.listen}
+            {"service": service, "port": port, "interface": config.listen if service in SERVED else "127.0.0.1"}
             for service, port in sorted(config.ports.items())
         ],
     }

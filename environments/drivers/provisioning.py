@@ -19,7 +19,7 @@ from environments.companyos import log as companyos_log
 from environments.companyos.vendor import VendorAuthority
 from environments.contract import Capability, LinkState
 from environments.drivers import defects as driver_defects
-from environments.drivers import directories
+from environments.drivers import directories, servers
 from environments.drivers.directories import Programs
 from environments.drivers.local import payments
 from environments.drivers.local.clock import NoClock, SiteClock, prove
@@ -32,6 +32,7 @@ from environments.drivers.local.postgres import cache_dir
 from environments.drivers.local.processes import write_private
 from environments.drivers.release import InstalledRelease, sign_manifest
 from environments.drivers.runner import Runner
+from environments.drivers.servers import Servers
 from profiles import Profile
 
 ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
@@ -67,6 +68,10 @@ class Driver(Protocol):
         ...
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock: ...
+    def servers(self) -> Servers:
+        """What core nodes stand on, beside PostgreSQL."""
+        ...
+
     def directories(self) -> Programs | str:
         """The servers of a customer's directory; else what is missing, and the remedy."""
         ...
@@ -130,6 +135,7 @@ def provision(
         _release(driver, deployment, vendor)
         _custody(driver, deployment)
         _payments(deployment)
+        servers.put_within(deployment, driver.servers())
         _directories(deployment, driver.directories())
         _disks(deployment, own_disks)
         deployment.clock = driver.clock(deployment.locals, clocks)

@@ -15,7 +15,7 @@ class Component:
     """A server of somebody else's in a node's site. argv: its program and arguments, with paths as it sees them."""
 
     image: str  # where nodes run in containers
-    argv: Sequence[str]
+    argv: Sequence[str]  # none: those of its image
     port: int  # where it listens, on loopback
     mounts: Mapping[Path, tuple[str, str]] = field(default_factory=dict)  # folder here -> (as it sees it, ro or rw)
     env: Mapping[str, str] = field(default_factory=dict)

@@ -9,8 +9,8 @@ import pytest
 for folder in (Path(__file__).parent, Path(__file__).parents[1] / "companyos"):
     sys.path.insert(0, str(folder))  # importlib mode: `servers` and `nodes` are imported by name
 
-import nodes
-import servers
+import nodes  # noqa: E402
+import servers  # noqa: E402
 
 
 @pytest.fixture(scope="session")

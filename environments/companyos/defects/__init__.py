@@ -31,20 +31,27 @@ class Defect:
     phase: Phase
     apply: Callable[..., None]
     says: str  # its docstring: what goes wrong
+    drivers: tuple[str, ...] = ()  # drivers whose deployments have the part that it is in; empty: any
 
 
 _registry: dict[str, Defect] = {}
 
 
 def defect(
-    *, kills: Iterable[str], modes: Iterable[str] = ALL_MODES, roles: Iterable[str] = (), phase: Phase = "service"
+    *,
+    kills: Iterable[str],
+    modes: Iterable[str] = ALL_MODES,
+    roles: Iterable[str] = (),
+    phase: Phase = "service",
+    drivers: Iterable[str] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     def register(function: Callable[..., None]) -> Callable[..., None]:
         name = function.__name__
         if name in _registry and _registry[name].apply.__module__ != function.__module__:
             raise ValueError(f"two defects are named {name}")
         says = (function.__doc__ or "").strip()
-        _registry[name] = Defect(name, tuple(kills), tuple(modes), tuple(roles), phase, function, says)
+        where = (tuple(kills), tuple(modes), tuple(roles), phase)
+        _registry[name] = Defect(name, *where, function, says, tuple(drivers))
         return function
 
     return register

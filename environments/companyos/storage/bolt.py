@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 BOUND_S = 2.0  # the longest that a request waits for the graph
 LOAD_BOUND_S = 20.0  # the longest that a batch of a rebuild may take
 BATCH = 1000
+STOCK_PASSWORD = "neo4j"  # of a database that nobody has used
+CLAIM = "ALTER CURRENT USER SET PASSWORD FROM $old TO $new"
 T = TypeVar("T")
 
 SCHEMA = (
@@ -26,8 +28,8 @@ SCHEMA = (
 )
 # Planned as a breadth-first search that prunes: its work is that of the edges within the depth, not of the paths.
 WALK = (
-    "MATCH path = (:Entity {tenant: $tenant, id: $start})-[:RELATES*0..%d {tenant: $tenant}]-(e:Entity {tenant: $tenant})"
-    " RETURN e.id AS id, min(length(path)) AS depth ORDER BY depth, id LIMIT $limit"
+    "MATCH path = (:Entity {tenant: $tenant, id: $start})-[:RELATES*0..%d {tenant: $tenant}]-"
+    "(e:Entity {tenant: $tenant}) RETURN e.id AS id, min(length(path)) AS depth ORDER BY depth, id LIMIT $limit"
 )
 PUT_ENTITIES = (
     "UNWIND $rows AS row MERGE (e:Entity {tenant: $tenant, id: row.id})"
@@ -37,7 +39,8 @@ DELETE_ENTITIES = "UNWIND $ids AS id MATCH (e:Entity {tenant: $tenant, id: id}) 
 DELETE_RELATIONSHIPS = "UNWIND $ids AS id MATCH ()-[r:RELATES {tenant: $tenant, id: id}]->() DELETE r"
 # The ends are made where they are not there yet: their own change may be on its way.
 PUT_RELATIONSHIPS = (
-    "UNWIND $rows AS row MERGE (a:Entity {tenant: $tenant, id: row.srcId}) MERGE (b:Entity {tenant: $tenant, id: row.dstId})"
+    "UNWIND $rows AS row MERGE (a:Entity {tenant: $tenant, id: row.srcId})"
+    " MERGE (b:Entity {tenant: $tenant, id: row.dstId})"
     " CREATE (a)-[:RELATES {tenant: $tenant, id: row.id, type: row.type, seen: $seen}]->(b)"
 )
 UNSEEN_RELATIONSHIPS = (
@@ -99,6 +102,28 @@ class Bolt:
         """Rows of one statement, as dictionaries. Raises Away."""
         return self.transact(lambda tx: tx.run(statement, parameters).data(), bound_s)
 
+    def claim(self) -> None:
+        """Give a database that nobody has used our password in place of the one it came with. Raises Away."""
+        try:
+            self.ask("RETURN 1 AS one")
+        except Away as error:
+            if str(error) != "AuthError":
+                raise
+            self._bounded(self._give_password, LOAD_BOUND_S)
+
+    def _give_password(self) -> None:
+        from neo4j import GraphDatabase
+        from neo4j.exceptions import DriverError, Neo4jError
+
+        stock = GraphDatabase.driver(
+            self.url, auth=("neo4j", STOCK_PASSWORD), connection_timeout=1.0, telemetry_disabled=True
+        )
+        try:
+            with stock, stock.session(database="system") as session:
+                session.run(CLAIM, old=STOCK_PASSWORD, new=self.password).consume()
+        except (DriverError, Neo4jError) as error:
+            raise Away(type(error).__name__) from error
+
     def schema(self) -> None:
         """Constraints, with their indexes; repeatable. Raises Away."""
         for statement in SCHEMA:
@@ -119,16 +144,22 @@ class Bolt:
                     tx.commit()
                 return result
 
-        future = self._threads.submit(run)
+        try:
+            return self._bounded(run, bound_s)
+        except (DriverError, Neo4jError) as error:
+            raise Away(type(error).__name__) from error
+        finally:
+            given_up.set()
+
+    def _bounded(self, work: Callable[[], T], bound_s: float) -> T:
+        future = self._threads.submit(work)
         try:
             return future.result(bound_s)
         except TimeoutError:
             future.cancel()
             raise Away("timeout") from None
-        except (DriverError, Neo4jError, OSError) as error:
+        except OSError as error:
             raise Away(type(error).__name__) from error
-        finally:
-            given_up.set()
 
 
 def batches(rows: Sequence[T]) -> list[Sequence[T]]:

@@ -10,17 +10,19 @@ it: a database that was emptied or put back meanwhile lacks it, and is built ane
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from environments.companyos import log
 from environments.companyos.errors import ApiError
 from environments.companyos.storage import bolt
-from environments.companyos.storage.base import Doc, Store
+from environments.companyos.storage.base import Doc, Store, Tx
 from environments.companyos.storage.rows import known_id
+from environments.companyos.storage.sql import SqlTx
 
 if TYPE_CHECKING:
     from neo4j import Transaction
@@ -35,6 +37,9 @@ KINDS = {
     "relationship.delete": "relationship",
 }
 Mark = tuple[str, str]  # (what to look at, id)
+# What the graph holds of a row: what it is found by, and no content.
+ENTITY = "SELECT id, kind, labels FROM entities WHERE {scope}"
+RELATIONSHIP = "SELECT id, src_id, dst_id, type FROM relationships WHERE {scope}"
 
 
 class Neo4jGraph:
@@ -83,7 +88,7 @@ class Neo4jGraph:
             return None
         if not self.complete or self.away or not self.settle(tenant):
             raise ApiError("UNAVAILABLE", message="the graph is behind")
-        asked = {"tenant": tenant, "start": start, "limit": limit + 1}
+        asked: dict[str, Any] = {"tenant": tenant, "start": start, "limit": limit + 1}
         try:
             found = self.bolt.ask(bolt.WALK % max_depth, **asked) or self.bolt.transact(self._still_ours)
         except bolt.Away as error:
@@ -148,8 +153,8 @@ class Neo4jGraph:
         for id_ in wholly:
             related |= {row["id"] for row in self.bolt.ask(bolt.OF_ENTITY, tenant=tenant, id=id_)}
         with self.store.transaction(tenant) as tx:
-            docs = {id_: tx.get_entity(id_) for id_ in entities}
-            links = {id_: tx.get_relationship(id_) for id_ in related}
+            docs = {id_: next(iter(entities_of(tx, id_)), None) for id_ in entities}
+            links = {id_: next(iter(relationships_of(tx, id_)), None) for id_ in related}
         present = [doc for doc in docs.values() if doc is not None]
         linked = [doc for doc in links.values() if doc is not None]
 
@@ -208,6 +213,7 @@ class Neo4jGraph:
 
     def rebuild(self) -> None:
         """The whole mirror from the tables. Repeatable; tenants that are no more leave nothing behind."""
+        self.bolt.claim()
         self.bolt.schema()
         tenants = self.store.tenants()
         for tenant in tenants:
@@ -217,7 +223,7 @@ class Neo4jGraph:
 
     def _rebuild(self, tenant: str) -> None:
         with self.store.transaction(tenant, snapshot=True) as tx:
-            entities, links = tx.list_entities(limit=-1), tx.list_relationships()
+            entities, links = entities_of(tx), relationships_of(tx)
         for some in bolt.batches(entities):
             self._load(bolt.put_entities, tenant, some)
         for some in bolt.batches(links):
@@ -232,3 +238,18 @@ class Neo4jGraph:
         """Delete what the statement finds, a batch at a time."""
         while self.bolt.ask(statement, bolt.LOAD_BOUND_S, batch=bolt.BATCH, **parameters)[0]["gone"]:
             pass
+
+
+def entities_of(tx: Tx, id_: str | None = None) -> list[Doc]:
+    """`{id kind labels}` of every entity of the tenant, or of the one with that id."""
+    found = _rows(tx, ENTITY, id_)
+    return [{"id": row[0], "kind": row[1], "labels": json.loads(row[2])} for row in found]
+
+
+def relationships_of(tx: Tx, id_: str | None = None) -> list[Doc]:
+    """`{id srcId dstId type}`, likewise."""
+    return [dict(zip(("id", "srcId", "dstId", "type"), row, strict=True)) for row in _rows(tx, RELATIONSHIP, id_)]
+
+
+def _rows(tx: Tx, sql: str, id_: str | None) -> list[tuple[Any, ...]]:
+    return cast(SqlTx, tx).rows(sql if id_ is None else f"{sql} AND id = :id", id=id_)

@@ -25,6 +25,7 @@ from environments.drivers.local.nodes import seed_user
 from environments.drivers.local.provision import namespaced
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Runner
+from environments.drivers.servers import Servers
 from environments.images import EngineMissing, built, engine
 from environments.images.manifest import Built, current
 from profiles import Profile
@@ -35,7 +36,7 @@ NO_ROOT = (
     "the containers driver joins the network namespaces of containers, for which it has to be root. Run as root, "
     "or leave out --driver containers"
 )
-NOT_YET = dict.fromkeys((Capability.GRAPH_DATABASE, Capability.POLICY_SERVER), "no image of it is wired in yet")
+NOT_YET = dict.fromkeys((Capability.POLICY_SERVER,), "no image of it is wired in yet")
 
 
 def preflight() -> None:
@@ -101,6 +102,10 @@ class ContainersDriver:
         if how == "knob":
             return faketime.clock_of(nodes, how)
         return NoClock("libfaketime is not in the images. Use --clocks knob, or --driver local")
+
+    def servers(self) -> Servers:
+        absent = "no image neo4j. Run `conform images build`"
+        return Servers(() if "neo4j" in self.images else absent, inside=True)
 
     def directories(self) -> Programs | str:
         absent = [name for name in ("directory", "idp") if name not in self.built]

@@ -111,7 +111,7 @@ class ContainerRunner:
         for folder, (_, how) in what.mounts.items():
             if how == "rw":
                 own(folder, self.images[what.image])
-        made = self.spec(service, what.image, what.argv[:1], what.argv[1:], what.mounts, {**env, **what.env})
+        made = self.spec(service, what.image, what.argv[:1] or None, what.argv[1:], what.mounts, {**env, **what.env})
         return replace(made, memory_bytes=what.memory_bytes)
 
     def _product_mounts(self) -> dict[Path, tuple[str, str]]:

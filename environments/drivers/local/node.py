@@ -94,7 +94,7 @@ class LocalNode:
         for service in self.services:
             port = int(self.config["ports"][service])
             declared.append(("127.0.0.1", port))
-            if service != "postgres" and self.config["listen"] != "127.0.0.1":
+            if service in PRODUCT_SERVICES and self.config["listen"] != "127.0.0.1":
                 declared.append((str(self.config["listen"]), port))
         return declared
 
@@ -149,6 +149,12 @@ class LocalNode:
         """A server of the customer's in its site; to be started, killed and paused like a service."""
         self.runner.components[name] = component
         self.beside = (*self.beside, name)
+
+    def put_within(self, name: str, component: Component) -> None:
+        """A server that is part of the node, and there before its services are."""
+        self.runner.components[name] = component
+        self.services = (name, *self.services)
+        self.config["ports"][name] = component.port
 
     def alive(self, service: str) -> bool:
         return service in self._pids and self.runner.ended(service) is None
@@ -225,8 +231,8 @@ class LocalNode:
     def close(self, *, keep_files: bool = False) -> None:
         """End every service, the database last, and leave nothing of them but files."""
         for service in reversed((*self.beside, *self.services)):
-            with contextlib.suppress(Exception):
-                self.stop(service)
+            with contextlib.suppress(Exception):  # servers of others take long to end, and what they keep goes too
+                self.kill(service) if service in self.runner.components else self.stop(service)
         if keep_files:
             with contextlib.suppress(Exception):
                 self.runner.keep_logs()

@@ -14,7 +14,7 @@ from environments.companyos import install as companyos_install
 from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import enrol
 from environments.contract import Capability, LinkState, SuiteError
-from environments.drivers import provisioning
+from environments.drivers import provisioning, servers
 from environments.drivers.directories import Programs, of_this_host
 from environments.drivers.local import custody, faketime, postgres
 from environments.drivers.local.clock import NoClock, SiteClock
@@ -24,11 +24,11 @@ from environments.drivers.local.nodes import seed_user
 from environments.drivers.local.processes import ProcessRunner
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Runner
+from environments.drivers.servers import Servers
 from profiles import Profile
 
 CONTAINERS_ONLY = (
     Capability.CONTAINERS,
-    Capability.GRAPH_DATABASE,
     Capability.POLICY_SERVER,
     Capability.RESOURCE_LIMITS,
 )
@@ -71,6 +71,9 @@ class LocalDriver:
 
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock:
         return faketime.clock_of(nodes, how)
+
+    def servers(self) -> Servers:
+        return servers.of_this_host()
 
     def directories(self) -> Programs | str:
         return of_this_host()
