@@ -69,7 +69,7 @@ def layers(name: str, lock: Lock, replaced: Mapping[Input, Input]) -> list[Layer
     if made.base:
         found.append(_base_layer(made.base, lock, replaced))
     locked = [replaced.get(item, item) for item in lock.images[name].inputs]
-    if locked or go_sources(made):
+    if locked or go_sources(made) or made.model:
         found.append(_inputs_layer(name, made, lock, locked, found))
     key = digest([makers_digest(), "own", name, [each.diff_id for each in found], inputs_digest(name, lock)])
     found.append(layer.cached(key, f"{name}: ours", lambda: _own_tree(name, made, lock, found)))
@@ -119,6 +119,8 @@ def _inputs_layer(name: str, made: Recipe, lock: Lock, items: list[Input], below
             tree.update(wheels.compiled(tree, below))
         for source in sources:
             tree.update(_built(source, lock))
+        if made.model:
+            tree.update(_model(made.model))
         for path, target in made.links.items():
             tree.link(path, target, _ours(name))
         return tree
@@ -151,6 +153,22 @@ def _built(source: recipe.GoSource, lock: Lock) -> Tree:
     owner = Component("go", path, version, f"pkg:golang/{path}@{version}", hashlib.sha256(data).hexdigest())
     tree.file(source.binary, data, owner, 0o755)
     tree.parts = [part for part in parts if part.name != path]
+    return tree
+
+
+def _model(path: str) -> Tree:
+    from environments.images import model  # what builds other images does without its libraries
+
+    tree = Tree()
+    with store.scratch() as scratch:
+        model.write(scratch / "model")
+        data = (scratch / "model").read_bytes()
+    digest_ = hashlib.sha256(data).hexdigest()
+    version_ = digest_[:12]
+    tree.file(
+        path, data, Component("model", "companyos-tiny", version_, f"pkg:generic/companyos-tiny@{version_}", digest_)
+    )
+    tree.facts["model_sha256"] = digest_
     return tree
 
 

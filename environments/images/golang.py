@@ -80,7 +80,7 @@ def main_module(source: GoSource) -> str:
     """path@version of the module that has the program; a module of ours has this suite's version."""
     text = (FOLDER / source.folder / "go.mod").read_text(encoding="utf-8")
     for path, version in re.findall(r"^(?:require )?\s*(\S+) (v\S+)(?: // .*)?$", text, re.MULTILINE):
-        if source.package == path or source.package.startswith(path + "/"):
+        if path in (source.module, source.package) or source.package.startswith(path + "/"):
             return f"{path}@{version}"
     return f"{text.split()[1]}@"  # the first line: module <path>
 

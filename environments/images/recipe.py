@@ -42,6 +42,7 @@ class GoSource(Strict):
     package: str
     binary: str  # path in the image
     ldflags: str = ""
+    module: str = ""  # whose program it is, where `package` is a command of ours around it
 
 
 class Recipe(Strict):
@@ -60,6 +61,7 @@ class Recipe(Strict):
     go: list[GoSource] = []
     omit: list[str] = []  # paths left out; `!` before one keeps it
     links: dict[str, str] = {}  # path -> target
+    model: str = ""  # path of the model that model.py makes
     user: str
     uid: int = Field(ge=1000, le=60000)
     home: str = "/"
