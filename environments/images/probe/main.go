@@ -4,6 +4,10 @@
 //	probe tcp 127.0.0.1:2322            a connection is accepted
 //	probe ldap 127.0.0.1:389            an anonymous bind is answered
 //	probe bolt 127.0.0.1:7687           a version of the protocol is agreed on
+//	probe alive                         process 1 neither has ended nor is stopped
+//
+// The address @ is the first one on loopback that process 1 was started with, in its arguments or in a file that they
+// name: the deployment chooses ports.
 package main
 
 import (
@@ -13,6 +17,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -31,11 +36,25 @@ var (
 	boltHello = []byte{0x60, 0x60, 0xb0, 0x17, 0, 4, 4, 5, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 0}
 )
 
+const mostBytes = 1 << 20 // of a file that may hold the address
+
+var loopback = regexp.MustCompile(`(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]+`)
+
 func main() {
-	if len(os.Args) < 3 || checks[os.Args[1]] == nil {
-		fail("usage: probe http|tcp|ldap|bolt HOST:PORT [PATH]")
+	if len(os.Args) == 2 && os.Args[1] == "alive" {
+		if err := alive(); err != nil {
+			fail(err.Error())
+		}
+		return
 	}
-	connection, err := net.DialTimeout("tcp", os.Args[2], deadline)
+	if len(os.Args) < 3 || checks[os.Args[1]] == nil {
+		fail("usage: probe http|tcp|ldap|bolt HOST:PORT|@ [PATH], or probe alive")
+	}
+	address, err := resolve(os.Args[2])
+	if err != nil {
+		fail(err.Error())
+	}
+	connection, err := net.DialTimeout("tcp", address, deadline)
 	if err != nil {
 		fail(err.Error())
 	}
@@ -46,6 +65,44 @@ func main() {
 	if err := checks[os.Args[1]](connection, os.Args[3:]); err != nil {
 		fail(err.Error())
 	}
+}
+
+// alive reads the state of process 1: the letter after its name, which is in brackets.
+func alive() error {
+	stat, err := os.ReadFile("/proc/1/stat")
+	if err != nil {
+		return err
+	}
+	state := strings.TrimSpace(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if strings.HasPrefix(state, "Z") || strings.HasPrefix(state, "T") {
+		return fmt.Errorf("process 1 is in state %.1s", state)
+	}
+	return nil
+}
+
+func resolve(address string) (string, error) {
+	if address != "@" {
+		return address, nil
+	}
+	line, err := os.ReadFile("/proc/1/cmdline")
+	if err != nil {
+		return "", err
+	}
+	if found := loopback.Find(line); found != nil {
+		return string(found), nil
+	}
+	for _, argument := range strings.Split(string(line), "\x00")[1:] {
+		file, err := os.Open(argument)
+		if err != nil {
+			continue
+		}
+		text, _ := io.ReadAll(io.LimitReader(file, mostBytes))
+		file.Close()
+		if found := loopback.Find(text); found != nil {
+			return string(found), nil
+		}
+	}
+	return "", fmt.Errorf("process 1 was started with no address on loopback")
 }
 
 func http(connection net.Conn, arguments []string) error {
