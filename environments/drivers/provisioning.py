@@ -244,8 +244,11 @@ def _start(driver: Driver, deployment: LocalDeployment, progress: Progress) -> N
     def bring_up(node: LocalNode) -> None:
         try:
             began = time.monotonic()
+            for component in node.runner.components:  # they get ready while the product is installed
+                if not node.alive(component):
+                    node.start(component)
             driver.install(deployment, node)
-            for service in (*node.beside, *node.services):
+            for service in node.services:
                 if not node.alive(service):
                     node.start(service)
             if node.name in deployment.directories:
