@@ -23,6 +23,7 @@ from environments.drivers import directories, servers
 from environments.drivers.directories import Programs
 from environments.drivers.local import payments
 from environments.drivers.local.clock import NoClock, SiteClock, prove
+from environments.drivers.local.dependencies import PROXY_PORT
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.disks import NOT_ASKED, NodeDisks, NoDisks, make_disks, unmount_under
 from environments.drivers.local.hosts import free_port
@@ -33,6 +34,7 @@ from environments.drivers.local.processes import write_private
 from environments.drivers.release import InstalledRelease, sign_manifest
 from environments.drivers.runner import Runner
 from environments.drivers.servers import Servers
+from environments.network.toxics.client import Toxiproxy
 from profiles import Profile
 
 ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # users of a host do not share it
@@ -74,6 +76,10 @@ class Driver(Protocol):
 
     def directories(self) -> Programs | str:
         """The servers of a customer's directory; else what is missing, and the remedy."""
+        ...
+
+    def toxiproxy(self, deployment: LocalDeployment, node: LocalNode) -> Toxiproxy:
+        """A server in the node's site, that runs from now on, for faults of what the node depends on."""
         ...
 
     def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
@@ -140,7 +146,7 @@ def provision(
         _disks(deployment, own_disks)
         deployment.clock = driver.clock(deployment.locals, clocks)
         if dependencies:
-            _interpose(deployment)
+            _interpose(driver, deployment)
         _start(driver, deployment, progress)
         _prove_network(deployment, calibrate, progress)
         _licences(deployment, vendor)
@@ -203,10 +209,12 @@ def _directories(deployment: LocalDeployment, programs: Programs | str) -> None:
         deployment.missing[Capability.DIRECTORY] = "no OpenID provider is on this host. Use --driver containers"
 
 
-def _interpose(deployment: LocalDeployment) -> None:
+def _interpose(driver: Driver, deployment: LocalDeployment) -> None:
     namespaced = Capability.PACKET_LINKS in deployment.capabilities
     for node in deployment.locals.values():
-        deployment.dependencies.interpose(node, deployment.hosts[node.site], deployment.seed, namespaced)
+        if "postgres" in node.services:
+            port = PROXY_PORT if namespaced else free_port()
+            deployment.dependencies.interpose(node, driver.toxiproxy(deployment, node), port)
 
 
 def _disks(deployment: LocalDeployment, disks: NodeDisks | NoDisks) -> None:
@@ -236,8 +244,11 @@ def _start(driver: Driver, deployment: LocalDeployment, progress: Progress) -> N
     def bring_up(node: LocalNode) -> None:
         try:
             began = time.monotonic()
+            for component in node.runner.components:  # they get ready while the product is installed
+                if not node.alive(component):
+                    node.start(component)
             driver.install(deployment, node)
-            for service in (*node.beside, *node.services):
+            for service in node.services:
                 if not node.alive(service):
                     node.start(service)
             if node.name in deployment.directories:

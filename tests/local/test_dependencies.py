@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import profiles
-from environments import provision
+from environments import provision, unusable
 from environments.contract import Untestable
 from environments.drivers.local.deployment import LocalDeployment
 
@@ -17,12 +17,15 @@ NAME = "saas/postgres"
 CREATE = 'mutation { createEntity(input: {kind: "a", props: {}}) { id } }'
 
 
-@pytest.fixture(scope="module", params=["packets", "streams"])
+@pytest.fixture(scope="module", params=["packets", "streams", "containers"])
 def deployment(request: pytest.FixtureRequest) -> Iterator[LocalDeployment]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "streams":
             patch.setenv("CONFORM_TUN_DEVICE", "/dev/no-tun")
-        with provision(profiles.load("saas"), calibrate=False, dependencies=True) as made:
+        driver = "containers" if request.param == "containers" else "local"
+        if why := unusable(driver):
+            pytest.skip(why)
+        with provision(profiles.load("saas"), driver=driver, calibrate=False, dependencies=True) as made:
             yield made
 
 

@@ -75,7 +75,8 @@ def _tpm(containers: Containers, images: Mapping[str, Built], node: LocalNode) -
             f"container:{place.pod.container_id}",
             [
                 *("socket", "--tpm2", "--tpmstate", f"dir={TPM}/state", "--flags", "not-need-init,startup-clear"),
-                *("--server", f"type=unixio,path={address},mode=0666", "--ctrl", f"type=unixio,path={address}.ctrl"),
+                *("--server", f"type=unixio,path={address},mode=0666"),  # whoever may pass the folder
+                *("--ctrl", f"type=unixio,path={address}.ctrl,mode=0666"),
             ],
             ["/usr/bin/swtpm"],
             mounts={folder: (TPM, "rw")},

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from environments.companyos.vendor import enrol
-from environments.contract import Capability
+from environments.contract import Capability, SuiteError
 from environments.directories import dex, slapd
 from environments.drivers import provisioning
 from environments.drivers.containers import custody
 from environments.drivers.containers.clusters import make_cluster
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
 from environments.drivers.containers.pods import Pod, start_pods
+from environments.drivers.containers.reaching import Reach
 from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
 from environments.drivers.directories import Programs
-from environments.drivers.local import faketime
+from environments.drivers.local import dependencies, faketime
 from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.node import LocalNode, NotReady
 from environments.drivers.local.nodes import seed_user
 from environments.drivers.local.provision import namespaced
 from environments.drivers.provisioning import Clocks
-from environments.drivers.runner import Runner
+from environments.drivers.runner import Component, Runner
 from environments.drivers.servers import Servers
 from environments.images import EngineMissing, built, engine
 from environments.images.manifest import Built, current
+from environments.network.toxics.client import Toxiproxy, ToxiproxyError
 from profiles import Profile
 
-INSTALL_S = 60.0
+INSTALL_S, TOXIPROXY_S = 60.0, 20.0
+TOXIPROXY_PORT = 8474
 NEEDED = ("pause", "companyos", "postgres")
 NO_ROOT = (
     "the containers driver joins the network namespaces of containers, for which it has to be root. Run as root, "
@@ -112,6 +116,28 @@ class ContainersDriver:
         if absent:
             return f"no image {absent[0]}. Run `conform images build`"
         return Programs(slapd.Layout(), str(dex.BINARY), str(slapd.Layout().home))
+
+    def toxiproxy(self, deployment: LocalDeployment, node: LocalNode) -> Toxiproxy:
+        """The real one, where its image is built."""
+        if "toxiproxy" not in self.built:
+            return dependencies.builtin(node, deployment.hosts[node.site], deployment.seed)
+        server = ["/usr/bin/toxiproxy-server", "-host", "127.0.0.1", "-port", str(TOXIPROXY_PORT)]
+        argv = [*server, "-seed", str(deployment.seed)]
+        node.put_beside("toxiproxy", Component("toxiproxy", argv, TOXIPROXY_PORT))
+        node.start("toxiproxy")
+        reach = Reach(deployment.hosts[node.site].socket, TOXIPROXY_PORT)
+        deployment.on_close(reach.close)
+        client = Toxiproxy(port=reach.port)
+        deadline = time.monotonic() + TOXIPROXY_S
+        while True:
+            try:
+                client.version()
+                return client
+            except ToxiproxyError as error:
+                if not node.alive("toxiproxy") or time.monotonic() > deadline:
+                    said = node.logs("toxiproxy")[-300:]
+                    raise SuiteError(f"{node.name}: Toxiproxy does not answer ({error}). It said: {said}") from None
+                time.sleep(0.02)  # the poll interval of a named condition with a deadline
 
     def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
         """As at a customer's: by the product's image, within the site."""

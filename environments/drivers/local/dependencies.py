@@ -16,7 +16,7 @@ import psycopg
 
 from environments.contract import SuiteError, untestable
 from environments.drivers.local import postgres
-from environments.drivers.local.hosts import SiteHost, free_port, service_environment
+from environments.drivers.local.hosts import SiteHost, service_environment
 from environments.drivers.local.node import LocalNode
 from environments.network.toxics import kinds
 from environments.network.toxics.client import Toxiproxy, ToxiproxyError
@@ -77,21 +77,9 @@ class DependencyFaults:
             raise KeyError(f"no dependency {name!r}; dependencies: {', '.join(self._clients)}")
         return self._clients[name], name.partition("/")[2]
 
-    def interpose(self, node: LocalNode, host: SiteHost, seed: int, namespaced: bool) -> None:
-        """Before a node is installed: its way to its database leads through a proxy. SuiteError if that cannot be."""
-        if "postgres" not in node.services:
-            return
-        with listening() as api:  # made here: the suite reaches the API, whatever namespace the proxies are in
-            client = Toxiproxy(port=api.getsockname()[1])
-            node.instruments.add(
-                host.spawn(
-                    command(0, seed),
-                    env=service_environment(sealed=False),
-                    log_path=node.home / "logs" / "toxics.log",
-                    stdin=api.fileno(),
-                )
-            )
-        port = PROXY_PORT if namespaced else free_port()
+    def interpose(self, node: LocalNode, client: Toxiproxy, port: int) -> None:
+        """Before a node is installed: its way to its database leads through a proxy of the server in its site, that
+        listens at `port` there. SuiteError if that cannot be."""
         try:
             client.create("postgres", f"127.0.0.1:{node.config['ports']['postgres']}", f"127.0.0.1:{port}")
         except ToxiproxyError as error:
@@ -99,6 +87,21 @@ class DependencyFaults:
         password = psycopg.conninfo.conninfo_to_dict(node.config["postgres_app_dsn"])["password"]
         node.config["postgres_app_dsn"] = postgres.app_dsn(port, str(password))
         self._clients[f"{node.name}/postgres"] = client
+
+
+def builtin(node: LocalNode, host: SiteHost, seed: int) -> Toxiproxy:
+    """Our server, as a process of the node's site."""
+    with listening() as api:  # made here: the suite reaches the API, whatever namespace the proxies are in
+        client = Toxiproxy(port=api.getsockname()[1])
+        node.instruments.add(
+            host.spawn(
+                command(0, seed),
+                env=service_environment(sealed=False),
+                log_path=node.home / "logs" / "toxics.log",
+                stdin=api.fileno(),
+            )
+        )
+    return client
 
 
 def _broken(name: str, error: Exception) -> SuiteError:

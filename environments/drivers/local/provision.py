@@ -16,7 +16,7 @@ from environments.companyos.vendor import enrol
 from environments.contract import Capability, LinkState, SuiteError
 from environments.drivers import provisioning, servers
 from environments.drivers.directories import Programs, of_this_host
-from environments.drivers.local import custody, faketime, postgres
+from environments.drivers.local import custody, dependencies, faketime, postgres
 from environments.drivers.local.clock import NoClock, SiteClock
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.node import LocalNode
@@ -25,6 +25,7 @@ from environments.drivers.local.processes import ProcessRunner
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Runner
 from environments.drivers.servers import Servers
+from environments.network.toxics.client import Toxiproxy
 from profiles import Profile
 
 CONTAINERS_ONLY = (
@@ -77,6 +78,9 @@ class LocalDriver:
 
     def directories(self) -> Programs | str:
         return of_this_host()
+
+    def toxiproxy(self, deployment: LocalDeployment, node: LocalNode) -> Toxiproxy:
+        return dependencies.builtin(node, deployment.hosts[node.site], deployment.seed)
 
     def install(self, deployment: LocalDeployment, node: LocalNode) -> None:
         """In this process, outside the site."""
