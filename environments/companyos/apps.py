@@ -34,7 +34,7 @@ def build_services(config: NodeConfig, role: str) -> Services:
         store.mirror = graph.mirror
     if config.key_store is not None and role != "control":  # the control plane handles no content
         store.sealer = Sealer(open_key_store(config.key_store), config.key_store.recheck_s)
-    policy = PolicyEngine(clock)
+    policy = PolicyEngine(clock) if config.opa_url is None else served_policy(config, clock)
     policy.load_default()
     return Services(
         config=config,
@@ -48,6 +48,12 @@ def build_services(config: NodeConfig, role: str) -> Services:
         events=EventLog(store),
         metrics=Metrics(),
     )
+
+
+def served_policy(config: NodeConfig, clock: Clock) -> PolicyEngine:
+    from environments.companyos.policy_server import ServedPolicy
+
+    return ServedPolicy(clock, config.opa_url or "", config.data_dir)
 
 
 def module(name: str) -> Any:
@@ -69,6 +75,8 @@ def routes(services: Services) -> list[BaseRoute]:
         mounted += web.inference_routes(services)
         mounted += module("sync").routes(services)
         mounted += module("migration").routes(services)
+    if role == "data" and config.opa_url is not None:
+        mounted += module("policy_server").routes(services)
     if role == "control":
         mounted += module("tether").control_routes(services)
         if config.mode in ("A", "B"):

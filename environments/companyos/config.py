@@ -77,6 +77,7 @@ class NodeConfig(Strict):
     postgres_app_dsn: str | None = None  # application role; services
     graph_url: str | None = None  # bolt://host:port of a Neo4j inside the site; None: the graph is relational
     graph_password: str | None = None  # of its user neo4j
+    opa_url: str | None = None  # of an OPA inside the site, which has the vendor's key; None: decisions in the process
     trust_roots: list[dict[str, Any]] = []  # public JWKs of the vendor (licence, bundle, policy, export)
     seed_users: list[SeedUser] = []
     directory: DirectoryConfig | None = None  # B, C: people of the customer; None: this node's own accounts alone

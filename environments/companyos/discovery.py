@@ -50,7 +50,7 @@ def components(services: Services) -> dict[str, dict[str, Any]]:
         "postgres": part(not edge, "postgresql") | ({} if edge else engine),
         "sqlite": part(edge, "sqlite") | (engine if edge else {}),
         "graph": part(True, services.graph.kind),
-        "policy": part(True, "rego"),
+        "policy": part(True, services.policy.kind),
         "maestro": part(True, "local-agent" if edge else "orchestrator"),
         "inference": part(inference, "slm" if edge else "llm"),
         "billing": part(hosted, "stripe"),

@@ -22,7 +22,7 @@ def check_database(services: Services) -> tuple[bool, str]:
 
 
 def check_policy(services: Services) -> tuple[bool, str]:
-    return services.policy.loaded, f"revision {services.policy.revision}"
+    return services.policy.check()
 
 
 def check_keys(sealer: Sealer) -> tuple[bool, str]:

@@ -3,48 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from environments.companyos import log
+from environments.companyos import log, rego_lint
 from environments.companyos.clock import Clock
 
 if TYPE_CHECKING:
     from regopy import Bundle, Interpreter
 
 ENTRYPOINT = "companyos/authz/allow"
+PROBE: Mapping[str, Any] = {"subject": {"sub": "", "tenant": "", "roles": []}, "action": "", "resource": {}}
 DEFAULT = Path(__file__).parent / "policies" / "authz.rego"
-_CALL = re.compile(r"\b([a-z_][\w]*(?:\.[a-z_]\w*)*)\s*\(")
-# rego-cpp calls these builtins, yet evaluates them to undefined without an error: `not f(..)` would become true.
-_BROKEN = {"time.parse_rfc3339_ns"}
 
 
 class PolicyError(Exception):
     """The modules cannot become a policy; the message says why."""
 
 
-def unknown_calls(interpreter: Interpreter, source: str) -> list[str]:
-    """Dotted functions the engine lacks. It evaluates them to undefined without an error, so they are refused first."""
-    text = re.sub(r'"(?:\\.|[^"\\])*"|`[^`]*`|#[^\n]*', "", source)
-    names = {name for name in _CALL.findall(text) if "." in name and not name.startswith(("data.", "input."))}
-    return sorted(name for name in names if name in _BROKEN or not interpreter.is_builtin(name))
+class PolicyAway(Exception):
+    """There is nothing to ask: no decision was made. The message says why."""
+
+
+Compiled = tuple["Interpreter", "Bundle"]
 
 
 def compile_modules(modules: Mapping[str, str]) -> Bundle:
     from regopy import Interpreter, RegoError
 
+    if found := rego_lint.problems(modules):
+        raise PolicyError("; ".join(found[:5]))
     interpreter = Interpreter()
     try:
         for name, source in modules.items():
-            if missing := unknown_calls(interpreter, source):
-                raise PolicyError(f"{name}: unknown functions {', '.join(missing)}")
             interpreter.add_module(name, source)
         return interpreter.build(None, [ENTRYPOINT])
     except RegoError as error:
         raise PolicyError("the modules do not compile") from error
+
+
+def prepare(modules: Mapping[str, str]) -> Compiled:
+    """Compile, and try once. Raises PolicyError."""
+    from regopy import Interpreter
+
+    if not modules or not all(isinstance(text, str) for text in modules.values()):
+        raise PolicyError("a policy has modules of text")
+    bundle, interpreter = compile_modules(modules), Interpreter()
+    try:
+        evaluate(interpreter, bundle, PROBE)
+    except Exception as error:
+        raise PolicyError("the modules do not evaluate") from error
+    return interpreter, bundle
 
 
 def evaluate(interpreter: Interpreter, bundle: Bundle, document: Mapping[str, Any]) -> bool:
@@ -64,7 +75,9 @@ def default() -> tuple[str, str]:
 
 
 class PolicyEngine:
-    """One compiled policy at a time, swapped whole. `decide` never raises: an error is a deny."""
+    """One compiled policy at a time, swapped whole. An error in a decision is a deny."""
+
+    kind = "rego"
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -74,27 +87,21 @@ class PolicyEngine:
         self.loaded_at = 0.0  # seconds since the epoch, node's clock
         self.last_error: str | None = None
         self._lock = threading.Lock()  # the interpreter is not for two threads at once
-        self._compiled: tuple[Interpreter, Bundle] | None = None
+        self._compiled: Compiled | None = None
+        self.live = False  # the node has started: what is loaded from now on comes from its control plane
 
     @property
     def loaded(self) -> bool:
         return self._compiled is not None
 
-    def load(self, modules: Mapping[str, str], revision: int, digest: str) -> None:
-        """Compile, try once, then swap. PolicyError leaves the policy in force as it is."""
-        from regopy import Interpreter
+    def load(self, modules: Mapping[str, str], revision: int, digest: str, signature: str | None = None) -> None:
+        """Compile, try once, then swap. PolicyError leaves the policy in force as it is. signature: of its bundle, for
+        a policy server."""
+        self.swap(prepare(modules), revision, digest)
 
-        if not modules or not all(isinstance(text, str) for text in modules.values()):
-            raise PolicyError("a policy has modules of text")
-        bundle, interpreter = compile_modules(modules), Interpreter()
-        try:
-            evaluate(
-                interpreter, bundle, {"subject": {"sub": "", "tenant": "", "roles": []}, "action": "", "resource": {}}
-            )
-        except Exception as error:
-            raise PolicyError("the modules do not evaluate") from error
+    def swap(self, compiled: Compiled, revision: int, digest: str) -> None:
         with self._lock:
-            self._compiled = (interpreter, bundle)
+            self._compiled = compiled
             self.revision, self.digest, self.loaded_at = revision, digest, self.clock.now()
             self.last_error = None
         log.info("policy loaded", revision=revision, digest=digest)
@@ -102,11 +109,20 @@ class PolicyEngine:
     def load_default(self) -> None:
         """The policy shipped with the release, revision 0: in force until a signed one arrives."""
         source, digest = default()
-        self.load({"authz.rego": source}, 0, digest)
+        self.load({"authz.rego": source}, 0, digest, self.shipped_signature())
         self.shipped = digest
 
+    def shipped_signature(self) -> str | None:
+        """The vendor's, of the shipped policy's bundle."""
+        return None
+
+    def check(self) -> tuple[bool, str]:
+        """Whether decisions can be made, and by which policy, or why not. Raises nothing."""
+        return self.loaded, f"revision {self.revision}"
+
     def decide(self, document: Mapping[str, Any]) -> bool:
-        """Not cached: a policy may depend on anything in its input and on time, and a decision takes 0.1 ms."""
+        """Not cached: a policy may depend on anything in its input and on time, and a decision takes 0.1 ms. PolicyAway
+        where decisions are made elsewhere and nobody answers; nothing else is raised."""
         try:
             with self._lock:
                 if self._compiled is None:

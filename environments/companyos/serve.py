@@ -56,6 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
             timeout_graceful_shutdown=2,
         )
     )
+    services.ending = lambda: server.should_exit
     log.info("serving", port=config.ports[options.role])
     try:
         server.run(sockets=sockets(config, options.role))

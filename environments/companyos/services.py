@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from starlette.requests import HTTPConnection
 
 from environments.companyos.config import NodeConfig
 from environments.companyos.errors import ApiError
+from environments.companyos.policy import PolicyAway
 
 if TYPE_CHECKING:
     from environments.companyos.audit import AuditLog
@@ -47,6 +49,7 @@ class Services:
     audit: AuditLog
     events: EventLog
     metrics: Metrics
+    ending: Callable[[], bool] = lambda: False  # whether the process has been asked to end
     extra: dict[str, Any] = field(default_factory=dict)  # state of optional modules (sync, tether), by module name
 
     def authenticate(self, request: HTTPConnection) -> Principal:
@@ -70,6 +73,11 @@ class Services:
             raise ApiError("POLICY_UNAVAILABLE", message="no policy is loaded")
         subject = {"sub": principal.sub, "tenant": principal.tenant, "roles": list(principal.roles)}
         resource = {"type": type_, "id": id_, "tenant": principal.tenant}
-        if not self.policy.decide({"subject": subject, "action": action, "resource": resource}):
+        try:
+            allowed = self.policy.decide({"subject": subject, "action": action, "resource": resource})
+        except PolicyAway as error:
+            self.metrics.denied(action)
+            raise ApiError("POLICY_UNAVAILABLE", message="the policy server makes no decision") from error
+        if not allowed:
             self.metrics.denied(action)
             raise ApiError("FORBIDDEN", message=f"{action} is not allowed")

@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from environments.companyos import files, jws, log, outgoing, upload
 from environments.companyos.errors import ApiError
-from environments.companyos.policy import PolicyError
+from environments.companyos.policy import PolicyAway, PolicyError
 from environments.companyos.services import Services
 
 MAX_POLICY_BYTES = 2 * 1024 * 1024
@@ -71,6 +71,7 @@ def kept_file(services: Services) -> Path:
 def start(services: Services) -> None:
     """Put the last good policy in force, then poll in a thread of its own."""
     reload(services)
+    services.policy.live = True
     if services.config.control_url is not None:
         threading.Thread(target=run, args=(services,), name="tether", daemon=True).start()
 
@@ -122,6 +123,10 @@ def poll(services: Services, channel: outgoing.Channel) -> None:
     except Refused as error:
         mine.last_error = mine.judged = error.code
         log.warning("policy refused", code=error.code)
+    except PolicyAway as error:
+        mine.etag = None  # not judged: it is asked for again
+        mine.last_error = f"POLICY_UNAVAILABLE: {error}"
+        log.warning("policy not taken", code=str(error))
     except Exception as error:  # the thread must live: it is the only way to newer policy
         mine.failures = min(mine.failures + 1, 10)
         mine.last_error = f"ERROR: {type(error).__name__}"
@@ -140,8 +145,10 @@ def accept(services: Services, text: bytes, *, keep: bool) -> None:
     if revision == services.policy.revision and digest == services.policy.digest:
         return
     check_revision(services, revision)
+    if services.policy.kind == "opa" and not isinstance(payload.get("opa"), str):
+        raise Refused("POLICY_SIGNATURE")
     try:
-        services.policy.load(payload["modules"], revision, digest)
+        services.policy.load(payload["modules"], revision, digest, payload.get("opa"))
     except PolicyError:
         raise Refused("POLICY_MALFORMED") from None
     if keep:

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joserfc.jwk import OKPKey
+from joserfc import jws as jose
+from joserfc.jwk import ECKey, OKPKey
 
-from environments.companyos import files, jws
+from environments.companyos import files, jws, opa_bundle, rego_lint
 
 if TYPE_CHECKING:
     from environments.contract.deployment import Node, Vendor
@@ -30,6 +31,7 @@ class VendorAuthority:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._keys = {name: _load(folder, name) for name in KEYS}
+        self._policy_keys = {name: _load_policy_key(folder, name) for name in KEYS}
 
     def sign(
         self,
@@ -39,7 +41,10 @@ class VendorAuthority:
         header: Mapping[str, Any] | None = None,
         key: str = "vendor",
     ) -> str:
-        """Compact JWS of `kind` (licence, bundle, policy, export, node-key). See the contract's Vendor."""
+        """Compact JWS of `kind` (licence, bundle, policy, export, node-key). See the contract's Vendor. With a policy
+        goes the signature of its bundle for OPA."""
+        if kind == "policy" and isinstance(payload, Mapping) and "opa" not in payload and opa_bundle.signable(payload):
+            payload = {**payload, "opa": self.sign_bundle(payload["revision"], payload["modules"], key=key)}
         return jws.sign(kind, payload, self._keys[key], header)
 
     def public_jwk(self, key: str = "vendor") -> Mapping[str, Any]:
@@ -53,8 +58,20 @@ class VendorAuthority:
         """Claims of a licence valid for the node from a minute ago for a year; None drops a claim."""
         return licence_claims(str(node.mode), node.customer, node.instance, **changes)
 
+    def sign_bundle(self, revision: int, modules: Mapping[str, str], *, key: str = "vendor") -> str:
+        """The signature of a policy's bundle, for OPA."""
+        header = {"alg": opa_bundle.ALGORITHM, "typ": "JWT", "kid": opa_bundle.KEY_ID}
+        document = json.dumps(opa_bundle.claims(revision, modules)).encode()
+        return jose.serialize_compact(header, document, self._policy_keys[key], algorithms=[opa_bundle.ALGORITHM])
+
+    def policy_pem(self, key: str = "vendor") -> str:
+        """The public key that verifies it."""
+        return self._policy_keys[key].as_pem(private=False).decode()
+
     def sign_policy(self, revision: int, modules: Mapping[str, str], *, key: str = "vendor") -> str:
-        """Signed policy; modules: name -> Rego."""
+        """Signed policy; modules: name -> Rego. ValueError for Rego that not every node evaluates alike."""
+        if found := rego_lint.problems(modules):
+            raise ValueError(f"the policy is not signed: {'; '.join(found)}")
         return self.sign("policy", {"revision": revision, "modules": dict(modules)}, key=key)
 
     def build_bundle(
@@ -174,6 +191,16 @@ def _load(folder: Path | None, name: str) -> OKPKey:
     if path is not None and path.exists():
         return OKPKey.import_key(json.loads(path.read_bytes()))
     key = OKPKey.generate_key("Ed25519", {"use": "sig"}, auto_kid=True)
+    if path is not None:
+        files.write_atomic(path, json.dumps(key.as_dict(private=True)).encode())
+    return key
+
+
+def _load_policy_key(folder: Path | None, name: str) -> ECKey:
+    path = None if folder is None else folder / f"{name}-policy.jwk"
+    if path is not None and path.exists():
+        return ECKey.import_key(json.loads(path.read_bytes()))
+    key = ECKey.generate_key("P-256", {"use": "sig"}, auto_kid=True)
     if path is not None:
         files.write_atomic(path, json.dumps(key.as_dict(private=True)).encode())
     return key

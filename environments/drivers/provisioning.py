@@ -141,7 +141,7 @@ def provision(
         _release(driver, deployment, vendor)
         _custody(driver, deployment)
         _payments(deployment)
-        servers.put_within(deployment, driver.servers())
+        servers.put_within(deployment, driver.servers(), vendor)
         _directories(deployment, driver.directories())
         _disks(deployment, own_disks)
         deployment.clock = driver.clock(deployment.locals, clocks)

@@ -1,4 +1,4 @@
-"""The servers that a core node stands on beside its PostgreSQL: Neo4j for the graph.
+"""The servers that a core node stands on beside its PostgreSQL: Neo4j for the graph, OPA for decisions.
 
 They are part of the node: started before its services, killed and paused like them, and listening on loopback alone.
 On a plain host they are used where the environment variables below name them; in containers, from their images.
@@ -6,6 +6,7 @@ On a plain host they are used where the environment variables below name them; i
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -13,6 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from environments.companyos import opa_bundle, policy
+from environments.companyos.policy_server import SHIPPED
+from environments.companyos.vendor import VendorAuthority
 from environments.contract import Capability
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.hosts import free_port
@@ -20,9 +24,11 @@ from environments.drivers.local.node import LocalNode
 from environments.drivers.runner import Component
 
 NEO4J_LIB = "CONFORM_NEO4J_LIB"  # a folder of jars: org.neo4j:neo4j 5 and what it depends on
+OPA = "CONFORM_OPA"  # the program
 CORE = ("saas", "dedicated", "connected", "tethered", "airgapped")
-BOLT_PORT = 7687  # in a site with a namespace of its own; it is in the image too
-NEO4J_MEMORY_BYTES = 1 << 30
+BOLT_PORT, OPA_PORT = 7687, 8181  # in a site with a namespace of its own; Neo4j's is in its image too
+NEO4J_MEMORY_BYTES, OPA_MEMORY_BYTES = 1 << 30, 256 << 20
+OPA_HOME, OPA_PROGRAM = "/var/lib/opa", "/usr/bin/opa"  # in its image
 SETTINGS = """\
 server.bolt.enabled=true
 server.bolt.listen_address=127.0.0.1:{port}
@@ -40,29 +46,67 @@ class Servers:
     """How each is had: its program where nodes run as processes, none in containers; else why there is none."""
 
     neo4j: Sequence[str] | str  # java and its options up to the main class
+    opa: Sequence[str] | str
     inside: bool = False  # in containers
 
 
 def of_this_host() -> Servers:
-    lib, java = os.environ.get(NEO4J_LIB), shutil.which("java")
-    if not lib or not java or not list(Path(lib).glob("neo4j-5.*.jar")):
-        return Servers(
-            f"plain processes here, and no Neo4j: {NEO4J_LIB} names no folder of it. Use --driver containers"
-        )
-    return Servers((java, *JAVA, "-cp", f"{lib}/*"))
+    lib, java, opa = os.environ.get(NEO4J_LIB), shutil.which("java"), os.environ.get(OPA)
+    if lib and java and list(Path(lib).glob("neo4j-5.*.jar")):
+        neo4j: Sequence[str] | str = (java, *JAVA, "-cp", f"{lib}/*")
+    else:
+        neo4j = f"plain processes here, and {NEO4J_LIB} names no folder of Neo4j's jars. Use --driver containers"
+    if opa is None or not os.access(opa, os.X_OK):
+        return Servers(neo4j, f"plain processes here, and {OPA} names no OPA. Use --driver containers")
+    return Servers(neo4j, (opa,))
 
 
-def put_within(deployment: LocalDeployment, servers: Servers) -> None:
+def put_within(deployment: LocalDeployment, servers: Servers, vendor: VendorAuthority) -> None:
     """The servers into each core node, and its configuration by which it asks them."""
     namespaced = Capability.PACKET_LINKS in deployment.capabilities
     core = [node for node in deployment.locals.values() if node.variant in CORE]
-    if isinstance(servers.neo4j, str):
-        deployment.missing[Capability.GRAPH_DATABASE] = servers.neo4j
-    elif not core:
-        deployment.missing[Capability.GRAPH_DATABASE] = "no node of this profile keeps its graph in a database"
-    else:
-        for node in core:
+    for capability, how in ((Capability.GRAPH_DATABASE, servers.neo4j), (Capability.POLICY_SERVER, servers.opa)):
+        if isinstance(how, str):
+            deployment.missing[capability] = how
+        elif not core:
+            deployment.missing[capability] = "every node of this profile is an edge, which does that in its own process"
+    for node in core:
+        if not isinstance(servers.opa, str):
+            _opa(node, servers, OPA_PORT if namespaced else free_port(), vendor)
+        if not isinstance(servers.neo4j, str):
             _neo4j(node, servers, BOLT_PORT if namespaced else free_port())
+
+
+def _opa(node: LocalNode, servers: Servers, port: int, vendor: VendorAuthority) -> None:
+    """It fetches its policy from the node over loopback, verifies it with the vendor's key, and keeps it."""
+    home = node.home / "opa"
+    (home / "kept").mkdir(mode=0o700, parents=True)
+    seen = OPA_HOME if servers.inside else str(home)
+    polling = {"min_delay_seconds": 1, "max_delay_seconds": 1, "long_polling_timeout_seconds": 10}
+    config = {
+        "services": {"node": {"url": f"http://127.0.0.1:{node.config['ports']['data']}"}},
+        "keys": {opa_bundle.KEY_ID: {"algorithm": opa_bundle.ALGORITHM, "key": vendor.policy_pem()}},
+        "bundles": {
+            opa_bundle.NAME: {
+                "service": "node",
+                "resource": "/v1/policy/opa",
+                "persist": True,
+                "signing": {"keyid": opa_bundle.KEY_ID},
+                "polling": polling,
+            }
+        },
+        "persistence_directory": f"{seen}/kept",
+    }
+    (home / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
+    program = [OPA_PROGRAM] if servers.inside else [*servers.opa]
+    argv = [*program, "run", "--server", f"--addr=127.0.0.1:{port}", f"--config-file={seen}/config.json"]
+    argv += ["--skip-version-check", "--log-level=error"]
+    node.put_within("opa", Component("opa", argv, port, {home: (OPA_HOME, "rw")}, memory_bytes=OPA_MEMORY_BYTES))
+    node.config["opa_url"] = f"http://127.0.0.1:{port}"
+    policies = node.data_dir / "policy"
+    policies.mkdir(mode=0o700, exist_ok=True)
+    source, _ = policy.default()
+    (policies / SHIPPED).write_text(vendor.sign_bundle(0, {"authz.rego": source}), encoding="utf-8")
 
 
 def _neo4j(node: LocalNode, servers: Servers, port: int) -> None:

@@ -107,7 +107,7 @@ def half_applied(services: Services) -> None:
     """Modules are loaded one by one, and those that compile are in force (OPA#5428)."""
     load = services.policy.load
 
-    def replaced(modules: Mapping[str, str], revision: int, digest: str) -> None:
+    def replaced(modules: Mapping[str, str], revision: int, digest: str, signature: str | None = None) -> None:
         good = {}
         for name, source in modules.items():
             try:
@@ -115,7 +115,7 @@ def half_applied(services: Services) -> None:
                 good[name] = source
             except policy.PolicyError:
                 continue
-        load(good, revision, digest)
+        load(good, revision, digest, signature)
 
     services.policy.load = replaced  # type: ignore[method-assign]
 

@@ -40,7 +40,7 @@ NO_ROOT = (
     "the containers driver joins the network namespaces of containers, for which it has to be root. Run as root, "
     "or leave out --driver containers"
 )
-NOT_YET = dict.fromkeys((Capability.POLICY_SERVER,), "no image of it is wired in yet")
+NOT_YET: Mapping[Capability, str] = {}
 
 
 def preflight() -> None:
@@ -108,8 +108,10 @@ class ContainersDriver:
         return NoClock("libfaketime is not in the images. Use --clocks knob, or --driver local")
 
     def servers(self) -> Servers:
-        absent = "no image neo4j. Run `conform images build`"
-        return Servers(() if "neo4j" in self.images else absent, inside=True)
+        def had(name: str) -> Sequence[str] | str:
+            return () if name in self.images else f"no image {name}. Run `conform images build`"
+
+        return Servers(had("neo4j"), had("opa"), inside=True)
 
     def directories(self) -> Programs | str:
         absent = [name for name in ("directory", "idp") if name not in self.built]

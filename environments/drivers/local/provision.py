@@ -30,7 +30,6 @@ from profiles import Profile
 
 CONTAINERS_ONLY = (
     Capability.CONTAINERS,
-    Capability.POLICY_SERVER,
     Capability.RESOURCE_LIMITS,
 )
 _install_lock = threading.Lock()
