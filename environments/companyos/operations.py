@@ -222,6 +222,9 @@ def graph_neighborhood(context: Context, start_entity_id: str, max_depth: int | 
     depth = 2 if max_depth is None else max_depth
     if not 0 <= depth <= limits.MAX_DEPTH:
         raise ApiError("INVALID", message=f"maxDepth is 0 to {limits.MAX_DEPTH}")
+    with context.transaction() as tx:  # first: what cannot be read is told as that, whatever the graph's state
+        if tx.get_entity(start_entity_id) is None:
+            return None
     graph = context.services.graph
     reached = graph.neighborhood(context.principal.tenant, start_entity_id, depth, limits.PAGE_SIZE)
     if reached is None:

@@ -60,7 +60,7 @@ class VendorAuthority:
 
     def sign_bundle(self, revision: int, modules: Mapping[str, str], *, key: str = "vendor") -> str:
         """The signature of a policy's bundle, for OPA."""
-        header = {"alg": opa_bundle.ALGORITHM, "typ": "JWT", "kid": opa_bundle.KEY_ID}
+        header = {"alg": opa_bundle.ALGORITHM, "typ": "JOSE", "kid": opa_bundle.KEY_ID}
         document = json.dumps(opa_bundle.claims(revision, modules)).encode()
         return jose.serialize_compact(header, document, self._policy_keys[key], algorithms=[opa_bundle.ALGORITHM])
 
