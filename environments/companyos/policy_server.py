@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import io
 import json
+import socket
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -36,6 +38,42 @@ LOOK_S = 0.05  # how often a waiting request looks for a new bundle
 MAX_WAIT_S = 10.0
 
 
+class Hurried(io.RawIOBase):
+    """The socket of an HTTP connection; what is sent and received on it has to be done by `ends`, however slowly the
+    other side lets it trickle. time.monotonic() seconds."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock, self.ends = sock, 0.0
+
+    def _hurry(self) -> None:
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.sock.settimeout(left)
+
+    def sendall(self, data: bytes) -> None:
+        self._hurry()
+        self.sock.sendall(data)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(Reading(self))
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class Reading(io.RawIOBase):
+    def __init__(self, whole: Hurried) -> None:
+        self.whole = whole
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.whole._hurry()
+        return self.whole.sock.recv_into(buffer)
+
+
 class Opa:
     """OPA's API over a few kept connections. Thread-safe."""
 
@@ -45,12 +83,11 @@ class Opa:
         self._idle: deque[http.client.HTTPConnection] = deque()
 
     def ask(self, document: Mapping[str, Any]) -> tuple[int, Any]:
-        """(revision of the policy, result; None if it is undefined). Raises PolicyAway, and ValueError if the policy
-        could not be evaluated."""
+        """(revision of the policy, result; None if it is undefined). Raises PolicyAway, and Unevaluated if the policy
+        ended in an error."""
         body = json.dumps({"input": dict(document)}).encode()
-        ends = time.monotonic() + BOUND_S
         try:
-            status, raw = self._exchange(body, ends)
+            status, raw = self._exchange(body, time.monotonic() + BOUND_S)
             answer = json.loads(raw)
             if status == 500 and answer.get("code") == "internal_error":
                 raise Unevaluated("the policy cannot be evaluated")
@@ -59,13 +96,11 @@ class Opa:
             return int(answer["provenance"]["bundles"][opa_bundle.NAME]["revision"]), answer.get("result")
         except (OSError, http.client.HTTPException) as error:
             raise PolicyAway(type(error).__name__) from error
-        except Unevaluated:
-            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PolicyAway("no answer of a policy server") from error
 
     def _exchange(self, body: bytes, ends: float) -> tuple[int, bytes]:
-        """On a kept connection if there is one; if that turns out to be closed, once more on a new one."""
+        """On a kept connection if there is one; if that turns out to be closed, once more on another."""
         while True:
             try:
                 connection, kept = self._idle.pop(), True
@@ -73,7 +108,7 @@ class Opa:
                 connection, kept = http.client.HTTPConnection(self.host, self.port), False
             try:
                 return self._on(connection, body, ends)
-            except (ConnectionResetError, BrokenPipeError, http.client.RemoteDisconnected):
+            except (ConnectionResetError, BrokenPipeError):  # http.client's RemoteDisconnected is one too
                 connection.close()
                 if not kept:
                     raise
@@ -82,34 +117,27 @@ class Opa:
                 raise
 
     def _on(self, connection: http.client.HTTPConnection, body: bytes, ends: float) -> tuple[int, bytes]:
-        def left_s() -> float:
-            left = ends - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            return left
-
-        connection.timeout = left_s()
         if connection.sock is None:
+            connection.timeout = BOUND_S
             connection.connect()
-        connection.sock.settimeout(left_s())
-        connection.request("POST", f"/v1/data/{ENTRYPOINT}?provenance=true", body, {"Content-Type": "application/json"})
+            assert isinstance(connection.sock, socket.socket)
+            connection.sock = Hurried(connection.sock)
+        hurried: Any = connection.sock
+        hurried.ends = ends
+        path = f"/v1/data/{ENTRYPOINT}?provenance=true"
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
         response = connection.getresponse()
-        raw = bytearray()
-        while chunk := response.read1(8192):
-            raw += chunk
-            if len(raw) > MAX_BYTES:
-                raise http.client.HTTPException("too large")
-            if connection.sock is not None:
-                connection.sock.settimeout(left_s())
-        response.close()
-        if response.will_close:
+        raw = response.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES or response.length:
+            raise http.client.HTTPException("too large, or cut off")
+        if response.will_close or not response.isclosed():
             connection.close()
         else:
             self._idle.append(connection)
-        return response.status, bytes(raw)
+        return response.status, raw
 
 
-class Unevaluated(ValueError):
+class Unevaluated(Exception):
     """The policy ended in an error."""
 
 
@@ -160,13 +188,14 @@ class ServedPolicy(PolicyEngine):
 
     def decide(self, document: Mapping[str, Any]) -> bool:
         """Raises PolicyAway."""
+        in_force = self.revision  # now: another may follow while this decision is made
         try:
             revision, result = self.opa.ask(document)
         except Unevaluated as error:
             self.last_error = f"POLICY_EVALUATION: {error}"
             return False
-        if revision < self.revision:
-            raise PolicyAway(f"revision {revision} decides, not {self.revision}")
+        if revision < in_force:
+            raise PolicyAway(f"revision {revision} decides, not {in_force}")
         return result is True
 
     def check(self) -> tuple[bool, str]:

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from environments.companyos import opa_bundle, policy
 from environments.companyos.policy_server import SHIPPED
@@ -77,26 +78,30 @@ def put_within(deployment: LocalDeployment, servers: Servers, vendor: VendorAuth
             _neo4j(node, servers, BOLT_PORT if namespaced else free_port())
 
 
-def _opa(node: LocalNode, servers: Servers, port: int, vendor: VendorAuthority) -> None:
-    """It fetches its policy from the node over loopback, verifies it with the vendor's key, and keeps it."""
-    home = node.home / "opa"
-    (home / "kept").mkdir(mode=0o700, parents=True)
-    seen = OPA_HOME if servers.inside else str(home)
+def opa_config(bundles: str, pem: str, kept: str) -> dict[str, Any]:
+    """OPA's configuration: it fetches its policy from the node at `bundles`, verifies it with the vendor's key, and
+    keeps it in the folder `kept`, for its next start."""
     polling = {"min_delay_seconds": 1, "max_delay_seconds": 1, "long_polling_timeout_seconds": 10}
-    config = {
-        "services": {"node": {"url": f"http://127.0.0.1:{node.config['ports']['data']}"}},
-        "keys": {opa_bundle.KEY_ID: {"algorithm": opa_bundle.ALGORITHM, "key": vendor.policy_pem()}},
-        "bundles": {
-            opa_bundle.NAME: {
-                "service": "node",
-                "resource": "/v1/policy/opa",
-                "persist": True,
-                "signing": {"keyid": opa_bundle.KEY_ID},
-                "polling": polling,
-            }
-        },
-        "persistence_directory": f"{seen}/kept",
+    bundle = {
+        "service": "node",
+        "resource": "/v1/policy/opa",
+        "persist": True,
+        "signing": {"keyid": opa_bundle.KEY_ID},
+        "polling": polling,
     }
+    return {
+        "services": {"node": {"url": bundles}},
+        "keys": {opa_bundle.KEY_ID: {"algorithm": opa_bundle.ALGORITHM, "key": pem}},
+        "bundles": {opa_bundle.NAME: bundle},
+        "persistence_directory": kept,
+    }
+
+
+def _opa(node: LocalNode, servers: Servers, port: int, vendor: VendorAuthority) -> None:
+    home = node.home / "opa"
+    home.mkdir(mode=0o700)
+    seen = OPA_HOME if servers.inside else str(home)
+    config = opa_config(f"http://127.0.0.1:{node.config['ports']['data']}", vendor.policy_pem(), f"{seen}/kept")
     (home / "config.json").write_text(json.dumps(config, indent=1), encoding="utf-8")
     program = [OPA_PROGRAM] if servers.inside else [*servers.opa]
     argv = [*program, "run", "--server", f"--addr=127.0.0.1:{port}", f"--config-file={seen}/config.json"]

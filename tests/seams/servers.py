@@ -5,6 +5,7 @@ Where a server is found: the environment variable named below, else the search p
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+
+from environments.drivers.servers import opa_config
 
 NEO4J_LIB = "CONFORM_NEO4J_LIB"  # a folder of jars: org.neo4j:neo4j and what it depends on
 PASSWORD = "graph-password-of-tests"
@@ -69,6 +72,9 @@ class Server:
     def pause(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        while not all(") T" in (task / "stat").read_text() for task in tasks.iterdir()):
+            time.sleep(0.005)  # waiting for the condition of this loop: every thread stands still
 
     def resume(self) -> None:
         assert self.process is not None
@@ -123,3 +129,15 @@ def bolt_answers(port: int) -> bool:
     finally:
         bolt.close()
     return True
+
+
+# OPA
+
+
+def opa(home: Path, port: int, bundles: str, pem: str) -> Server:
+    """Started, as the drivers configure it. bundles: base URL of the node; pem: the vendor's key."""
+    program = executable("CONFORM_OPA", "opa")
+    config = opa_config(bundles, pem, str(home / "kept"))
+    (home / "config.json").write_text(json.dumps(config))
+    command = [program, "run", "--server", f"--addr=127.0.0.1:{port}", "--config-file=config.json"]
+    return Server([*command, "--skip-version-check", "--log-level=error"], port, home).start()
