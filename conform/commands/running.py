@@ -104,8 +104,8 @@ def _all_profiles() -> list[str]:
 
 
 def _workers(asked: str | None, names: list[str], only: list[str] | None, driver: str) -> int:
-    """Two deployments per core, since checks mostly wait, where there is more than one to stand up; one of containers,
-    whose databases take a core to start. 0: no workers."""
+    """Two deployments per core, since checks mostly wait, where there is more than one to stand up; one per core of
+    containers, whose databases take one to start. 0: no workers."""
     from conform.settings import BadArguments
 
     cores = len(os.sched_getaffinity(0))

@@ -93,8 +93,8 @@ def new_run_id() -> str:
 
 
 def workdir_of(run_id: str, name: str) -> Path:
-    """A fresh folder for one deployment. Others may pass through (the PostgreSQL account must) but not look. Its name is
-    short: sockets are made deep in it, and the address of one has 107 bytes."""
+    """A fresh folder for one deployment. Others may pass through (the PostgreSQL account must) but not look. Its name
+    is short: sockets are made deep in it, and the address of one has 107 bytes."""
     ROOT.mkdir(mode=0o711, exist_ok=True)
     run = ROOT / run_id
     run.mkdir(mode=0o711, exist_ok=True)
