@@ -92,7 +92,7 @@ def run(
     options.settle(asked, Path.cwd())  # refuses bad names before anything is started
     if (folder / "journal.jsonl").exists() or (folder / "parts").exists():
         raise options.BadArguments(f"--run-dir: {folder} holds a run already. Name a new folder.")
-    count = _workers(workers, names, only)
+    count = _workers(workers, names, only, driver)
     code, controller = _pytest(asked, count, quiet=as_json)
     _finish(code, controller, folder, junit, as_json, everything)
 
@@ -103,13 +103,16 @@ def _all_profiles() -> list[str]:
     return profiles.ids()
 
 
-def _workers(asked: str | None, names: list[str], only: list[str] | None) -> int:
-    """Two deployments per core, since checks mostly wait, where there is more than one to stand up; 0: no workers."""
+def _workers(asked: str | None, names: list[str], only: list[str] | None, driver: str) -> int:
+    """Two deployments per core, since checks mostly wait, where there is more than one to stand up; one per core of
+    containers, whose databases take one to start. 0: no workers."""
     from conform.settings import BadArguments
 
     cores = len(os.sched_getaffinity(0))
     if asked is None:
-        return 0 if only and len(names) == 1 else max(2, min(2 * cores, len(names)))
+        return (
+            0 if only and len(names) == 1 else max(2, min(cores if driver == "containers" else 2 * cores, len(names)))
+        )
     if asked == "auto":
         return cores
     if not asked.isdecimal():

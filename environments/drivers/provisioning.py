@@ -41,6 +41,7 @@ ROOT = Path(tempfile.gettempdir()) / f"companyos-conform-{os.geteuid()}"  # user
 Progress = Callable[[str], None]
 Clocks = Literal["knob", "faketime"]
 POSTGRES_S = 20.0
+PATIENCE_S = 120.0  # several deployments start at once here; whether a node keeps its profile's limit is for checks
 
 
 class Driver(Protocol):
@@ -92,11 +93,12 @@ def new_run_id() -> str:
 
 
 def workdir_of(run_id: str, name: str) -> Path:
-    """A fresh folder for one deployment. Others may pass through (the PostgreSQL account must) but not look."""
+    """A fresh folder for one deployment. Others may pass through (the PostgreSQL account must) but not look. Its name
+    is short: sockets are made deep in it, and the address of one has 107 bytes."""
     ROOT.mkdir(mode=0o711, exist_ok=True)
     run = ROOT / run_id
     run.mkdir(mode=0o711, exist_ok=True)
-    path = run / f"{name}-{secrets.token_hex(2)}"
+    path = run / f"{''.join(word[0] for word in name.split('-'))}-{secrets.token_hex(2)}"
     path.mkdir(mode=0o711)
     write_private(path / "owner.json", json.dumps({"pid": os.getpid(), "started_at_s": time.time()}))
     return path
@@ -253,7 +255,7 @@ def _start(driver: Driver, deployment: LocalDeployment, progress: Progress) -> N
                     node.start(service)
             if node.name in deployment.directories:
                 deployment.directories[node.name].prepare()
-            node.wait_ready(deployment.ready_limit_s[node.name] * 2)
+            node.wait_ready(max(deployment.ready_limit_s[node.name] * 2, PATIENCE_S))
             deployment.ready_s[node.name] = time.monotonic() - began
             progress(f"{node.name} ready in {deployment.ready_s[node.name]:.1f} s")
         except BaseException as error:

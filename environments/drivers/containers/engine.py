@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import select
 import signal
 import threading
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 LOG_BYTES, LOG_FILES = 8 << 20, 2  # what the engine keeps of what a service says
 MEMORY_BYTES, PIDS = 2 << 30, 512  # where a profile sets no limit: no service may take the machine down
 TMP_BYTES = 64 << 20
+# Of files that a process may have open and of processes of its user, as far as this host lets anybody go: the defaults
+# of Podman go further than many a host, which then refuses to start anything. What bounds a service is PIDS.
+LIMITS = {
+    "nofile": min(16384, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+    "nproc": min(16384, resource.getrlimit(resource.RLIMIT_NPROC)[1]),
+}
 WATCH_S = 1.0  # how often the engine is asked whether it lives
 DEAF_S = 10.0  # without an answer for so long it does not
 
@@ -139,7 +146,7 @@ class Containers:
         return started
 
     def _options(self, spec: Spec) -> dict[str, Any]:
-        from docker.types import LogConfig
+        from docker.types import LogConfig, Ulimit
 
         log = LogConfig(type="json-file", config={"max-size": str(LOG_BYTES), "max-file": str(LOG_FILES)})
         return {
@@ -155,6 +162,7 @@ class Containers:
             "mem_limit": spec.memory_bytes,
             "memswap_limit": spec.memory_bytes,
             "nano_cpus": None if spec.cpus is None else round(spec.cpus * 1e9),
+            "ulimits": [Ulimit(name=name, soft=most, hard=most) for name, most in LIMITS.items()],
             "log_config": log,
             **spec.more,
         }
@@ -207,8 +215,10 @@ class Containers:
         try:
             with asking("listing the containers of this deployment"):
                 left = self.client.containers.list(all=True, filters={"label": mine}, ignore_removed=True)
+            held = [each for each in left if each.labels.get(labels.SERVICE) == labels.PAUSE]
             with ThreadPoolExecutor(8) as pool:
-                list(pool.map(_remove, left))
+                list(pool.map(_remove, [each for each in left if each not in held]))
+                list(pool.map(_remove, held))  # Podman removes none whose namespace others share
         finally:
             for each in self._started.values():
                 each.end()

@@ -15,6 +15,7 @@ from environments.drivers.local.running import owner_lives
 
 PREFIX = "companyos-conform"
 RUN, DEPLOYMENT, OWNER = f"{PREFIX}.run", f"{PREFIX}.deployment", f"{PREFIX}.owner"
+PAUSE = "pause"  # the service of a container that holds a site's namespace
 SITE, NODE, SERVICE = f"{PREFIX}.site", f"{PREFIX}.node", f"{PREFIX}.service"
 
 

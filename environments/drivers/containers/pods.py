@@ -41,7 +41,7 @@ def _start(containers: Containers, image: Built, site: str) -> Pod:
         Spec(
             image,
             f"{site}-pod",
-            {labels.SITE: site, labels.SERVICE: "pause"},
+            {labels.SITE: site, labels.SERVICE: labels.PAUSE},
             network="none",
             memory_bytes=MEMORY_BYTES,
             more={"dns": [addresses.RESOLVER_V4], "dns_opt": ["timeout:2", "attempts:1"], "dns_search": ["."]},

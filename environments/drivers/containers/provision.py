@@ -28,8 +28,8 @@ from environments.drivers.local.provision import namespaced
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Component, Runner
 from environments.drivers.servers import Servers
-from environments.images import EngineMissing, built, engine
-from environments.images.manifest import Built, current
+from environments.images import EngineMissing, ImagesMissing, built, engine
+from environments.images.manifest import BUILD, Built, current
 from environments.network.toxics.client import Toxiproxy, ToxiproxyError
 from profiles import Profile
 
@@ -47,13 +47,20 @@ def preflight() -> None:
     """What can be told before anything is made. EngineMissing, ImagesMissing: one line with the remedy."""
     if os.geteuid() != 0:
         raise EngineMissing(NO_ROOT)
-    engine().close()
-    built(*NEEDED)
+    available()
 
 
 def available() -> Mapping[str, Built]:
-    """Images by name: those without which nothing stands (ImagesMissing), and of the others those that are built."""
-    return {**current(), **built(*NEEDED)}
+    """Images by name: those without which nothing stands (ImagesMissing), and of the others those that are built here
+    and given to the engine that is asked. Raises EngineMissing too."""
+    found = {**current(), **built(*NEEDED)}
+    client = engine()
+    held = {str(each["Id"]) for each in client.api.images()}
+    client.close()
+    for name in NEEDED:
+        if found[name].image_id not in held:
+            raise ImagesMissing(f"the engine does not have the image {name}, which is built. Give it: {BUILD} {name}")
+    return {name: each for name, each in found.items() if each.image_id in held}
 
 
 class ContainersDriver:
@@ -72,7 +79,7 @@ class ContainersDriver:
     def sites(
         self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
     ) -> LocalDeployment:
-        self._containers = Containers(run_id, workdir.name)
+        self._containers = Containers(run_id, f"{profile.id}-{workdir.name}")
         try:
             self._pods = start_pods(self._containers, self.built["pause"], profile.sites)
             netns = {site: pod.netns for site, pod in self._pods.items()}

@@ -46,7 +46,7 @@ def _things(client: DockerClient) -> Iterable[tuple[str, list[Any], Callable[[An
     with asking("listing what runs have left"):
         containers = client.containers.list(all=True, filters=ours, ignore_removed=True)
         networks, volumes = client.networks.list(filters=ours), client.volumes.list(filters=ours)
-    containers.sort(key=lambda each: each.labels.get(labels.SERVICE) == "pause")
+    containers.sort(key=lambda each: each.labels.get(labels.SERVICE) == labels.PAUSE)
     yield "container", containers, lambda each: each.remove(force=True, v=True)
     yield "network", networks, lambda each: each.remove()
     yield "volume", volumes, lambda each: each.remove(force=True)
