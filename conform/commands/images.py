@@ -97,8 +97,8 @@ def list_(as_json: AsJson = False) -> None:
             table.add_row(name, "", "", "", Text(state, "yellow"))
             continue
         state = "as locked" if image.as_locked else f"not as locked: {'; '.join(image.replaced) or 'another digest'}"
-        if image.as_locked and lock.images[name].image_id is None:
-            state = "inputs as locked"  # our code is in it
+        if image.as_locked and lock.images[name].pinned(image.inputs_sha256) is None:
+            state = "inputs as locked"  # our code, or a recipe, changed since
         size = f"{image.size_bytes / 1e6:.0f} MB"
         table.add_row(name, image.version, image.image_id, size, Text(state, "green" if image.as_locked else "yellow"))
     out.print(table)
@@ -129,9 +129,18 @@ def verify(
 
 
 @app.command("lock")
-def lock(names: Names = None) -> None:
+def lock(
+    names: Names = None,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Only write in the ids of the images as they are built here.")
+    ] = False,
+) -> None:
     """Write the lock file anew from today's package indexes (for maintainers). Images not named keep their inputs."""
-    from environments.images import lockfile, locking
+    from environments.images import lockfile, locking, manifest
 
+    if ids:
+        lockfile.save(locking.with_ids(lockfile.load(), manifest.built(*(names or ()))))
+        say(f"wrote the ids into {lockfile.LOCK.name}")
+        return
     lockfile.save(locking.lock(names or (), say))
-    say(f"wrote {lockfile.LOCK.name}; build all images, then `conform images lock --ids` writes their ids in")
+    say(f"wrote {lockfile.LOCK.name}. Now `conform images build`, then `conform images lock --ids`")

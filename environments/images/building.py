@@ -147,7 +147,8 @@ def _make(name: str, lock: Lock, replaced: Mapping[Input, Input], told: Progress
     other = [
         f"{old.name} {new.version} for {old.version}" for old, new in replaced.items() if old in inputs(name, lock)
     ]
-    pinned = lock.images[name].image_id
+    inputs_sha256 = content.inputs_digest(name, lock)
+    pinned = lock.images[name].pinned(inputs_sha256)
     facts = {key: value for each in layers for key, value in each.facts.items()}
     return Built(
         name=name,
@@ -155,7 +156,7 @@ def _make(name: str, lock: Lock, replaced: Mapping[Input, Input], told: Progress
         image_id=image_id,
         version=version,
         title=made.title,
-        inputs_sha256=content.inputs_digest(name, lock),
+        inputs_sha256=inputs_sha256,
         uid=made.uid,
         as_locked=not other and pinned in (None, image_id),
         replaced=tuple(other),

@@ -47,7 +47,14 @@ class Locked(Strict):
 
     inputs: tuple[Input, ...] = ()
     go: tuple[GoBinary, ...] = ()
-    image_id: str | None = None  # None: the image has our code in it, which changes faster than the lock
+    image_id: str | None = None
+    inputs_sha256: str | None = (
+        None  # all that the id is of: with our code, or a recipe, changed since, it says nothing
+    )
+
+    def pinned(self, inputs_sha256: str) -> str | None:
+        """The id that an image of these inputs must have; None: the lock was written before they were as they are."""
+        return self.image_id if self.inputs_sha256 == inputs_sha256 else None
 
 
 class Lock(Strict):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 from environments.images import debian, fetching, golang, lockfile, maven, recipe, store
 from environments.images.errors import FetchError, LockError
 from environments.images.lockfile import GoBinary, Input, Lock, Locked
+from environments.images.manifest import Built
 
 GO_VERSION = "go1.26.8"
 
@@ -18,10 +19,14 @@ GO_VERSION = "go1.26.8"
 def lock(only: Iterable[str] = (), say: Callable[[str], None] = lambda _: None) -> Lock:
     """A new lock. `only`: the images to resolve anew; the others stay as they are locked (all, if there is no lock)."""
     held = _held()
-    chosen = set(only) or set(recipe.names())
+    only = list(only)
+    chosen = set(only or recipe.names())
     universes = cache(_universe)
     bases = {}
     for name, base in recipe.bases().items():
+        if only and held and name in held.bases:
+            bases[name] = held.bases[name]
+            continue
         say(f"base {name}: packages of {base.suite}")
         bases[name] = _debs(universes(base.suite).closure(base.packages, base.skip), base.suite)
     images = {}
@@ -31,8 +36,18 @@ def lock(only: Iterable[str] = (), say: Callable[[str], None] = lambda _: None) 
             continue
         say(f"{name}: packages, wheels, jars")
         images[name] = _locked(name, bases, universes)
-    created = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime())
+    created = held.created if held and only else time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime())
     return Lock(format=1, created=created, bases=bases, toolchain=_toolchain(held), images=images)
+
+
+def with_ids(lock: Lock, built: Mapping[str, Built]) -> Lock:
+    """The lock with the ids of the images that were built from it."""
+    images = dict(lock.images)
+    for name, image in built.items():
+        if not image.replaced:
+            ids = {"image_id": image.image_id, "inputs_sha256": image.inputs_sha256}
+            images[name] = images[name].model_copy(update=ids)
+    return lock.model_copy(update={"images": images})
 
 
 def _held() -> Lock | None:

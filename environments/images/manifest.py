@@ -5,7 +5,9 @@ Several checkouts share one cache, and each asks for the image of its own inputs
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +19,8 @@ from environments.images.lockfile import Lock
 from environments.images.tree import Component
 
 PREFIX = "companyos-conform"
-KEPT = 4  # entries of each image
+KEPT = 8  # entries of each image that stay in any case
+KEPT_S = 86_400.0  # and the others for so long: a run in another checkout may yet start containers of them
 BUILD = "conform images build"
 
 
@@ -66,7 +69,7 @@ def entries() -> dict[str, list[Built]]:
 
 
 def _entry(fields: dict[str, Any]) -> Built:
-    fields = dict(fields)
+    fields = {each.name: fields[each.name] for each in dataclasses.fields(Built) if each.name in fields}
     fields["components"] = tuple(Component(**each) for each in fields["components"])
     for name in ("replaced", "diff_ids", "layer_paths"):
         fields[name] = tuple(fields[name])
@@ -74,14 +77,22 @@ def _entry(fields: dict[str, Any]) -> Built:
 
 
 def add(built: Built) -> list[Built]:
-    """Put it in; returns the entries that it pushed out."""
+    """Put it in; returns the entries that had to go: neither among the newest nor of the last day."""
     with store.locked("manifest"):
         held = entries()
         others = [each for each in held.get(built.name, []) if each.inputs_sha256 != built.inputs_sha256]
-        held[built.name] = [built, *others[: KEPT - 1]]
+        old = [each for each in others[KEPT - 1 :] if _age_s(each) > KEPT_S]
+        held[built.name] = [built, *(each for each in others if each not in old)]
         document = {"format": 1, "images": {name: [asdict(each) for each in found] for name, found in held.items()}}
         store.write_atomically(path(), json.dumps(document, indent=1))
-    return others[KEPT - 1 :]
+    return old
+
+
+def _age_s(image: Built) -> float:
+    try:
+        return time.time() - Path(image.config_path).stat().st_mtime
+    except OSError:
+        return float("inf")
 
 
 def current(lock: Lock | None = None) -> dict[str, Built]:
