@@ -18,6 +18,7 @@ class Asked:
     schedule: str | Path | None = None
     clocks: str = "knob"
     driver: str = "local"
+    soak: float = 20.0
     run_dir: str | Path | None = None
     run_id: str | None = None
     keep: bool = False
@@ -31,7 +32,7 @@ class Asked:
         for name in ("profile", "only", "suite", "defect"):
             for value in getattr(self, name):
                 arguments += [f"--{name}", value]
-        for name in ("seed", "link", "schedule", "clocks", "driver", "run_dir", "run_id"):
+        for name in ("seed", "link", "schedule", "clocks", "driver", "soak", "run_dir", "run_id"):
             if getattr(self, name) is not None:
                 arguments += [f"--{name.replace('_', '-')}", str(getattr(self, name))]
         for name in ("conform_strict", "keep"):

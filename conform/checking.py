@@ -125,7 +125,7 @@ class Checking:
             here = _profile_of(item) if item.get_closest_marker("requirement") else None
             (kept if here in self._profiles else left).append(item)
             if item.get_closest_marker("timeout") is None:
-                item.add_marker(pytest.mark.timeout(CHECK_TIMEOUT_S, method="signal"))
+                item.add_marker(pytest.mark.timeout(CHECK_TIMEOUT_S + 4 * self.settings.soak_s, method="signal"))
         if left:  # tests bound to no requirement, or to one that no selected profile is held to
             config.hook.pytest_deselected(items=left)
         order = list(self._profiles)

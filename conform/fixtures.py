@@ -34,6 +34,13 @@ def deployment(deployment_holder: Holder) -> Deployment:
 
 
 @pytest.fixture
+def soak_s(request: pytest.FixtureRequest) -> float:
+    """How long a node is left to itself under load (--soak)."""
+    checking = cast(Checking, request.config.pluginmanager.get_plugin("conform-checking"))
+    return checking.settings.soak_s
+
+
+@pytest.fixture
 def evidence(request: pytest.FixtureRequest) -> Evidence:
     """What the check observed; it goes to the journal with the verdict."""
     running = request.node.stash.get(RUNNING, None)

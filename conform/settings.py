@@ -21,6 +21,8 @@ from profiles.load import preset, presets
 
 Clocks = Literal["knob", "faketime"]
 CLOCKS: tuple[Clocks, ...] = get_args(Clocks)
+SOAK_S = 20.0  # long enough for a verdict; hours of it find smaller leaks
+LONGEST_SOAK_S = 7 * 86400.0
 SCHEDULE = "schedule.yaml"  # in the folder of a run: the compiled schedule
 
 
@@ -46,6 +48,7 @@ class Settings:
     report: bool
     calibrate: bool
     until_red: bool
+    soak_s: float = SOAK_S
     schedule: Schedule | None = None  # played from the start of each check
     clocks: Clocks = "knob"
 
@@ -67,6 +70,8 @@ class Settings:
             parts += ["--link", self.link]
         if self.clocks != CLOCKS[0]:
             parts += ["--clocks", self.clocks]
+        if self.soak_s != SOAK_S:
+            parts += ["--soak", f"{self.soak_s:g}"]
         if self.schedule is not None:
             parts += ["--schedule", str(self.run_dir / SCHEDULE)]  # as it was played; the file it came from may change
         for name in self.defects:
@@ -92,6 +97,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--link", default=None, metavar="PRESET", help="a preset of links.yaml for every link of the profiles")
     add("--clocks", default=CLOCKS[0], help="how clocks of nodes are set: knob (the product's own) or faketime")
     add("--schedule", default=None, metavar="FILE", help="play this schedule from the start of each check; one profile")
+    add("--soak", type=float, default=SOAK_S, metavar="SECONDS", help="length of the soak of an edge node")
     add("--keep", action="store_true", help="keep the deployment's files after the run")
     add("--no-report", action="store_true", help="write the journal only")
     add("--uncalibrated", action="store_true", help="kill matrix only: do not measure the links first")
@@ -115,6 +121,8 @@ def settle(option: Any, here: Path) -> Settings:
     refuse(catalogue.unknown("driver", [option.driver], DRIVERS))
     refuse_unusable(option.driver)
     refuse(catalogue.unknown("clocks", [option.clocks], CLOCKS, "way to set clocks"))
+    if not 1 <= option.soak <= LONGEST_SOAK_S:
+        raise BadArguments(f"--soak: expected 1 to {LONGEST_SOAK_S:g} seconds, not {option.soak:g}.")
     service, network = split_defects(option.defect)
     if option.schedule is not None and len(loaded) != 1:
         raise BadArguments(f"--schedule: is for one profile, not {len(loaded)}. Name it with --profile.")
@@ -136,6 +144,7 @@ def settle(option: Any, here: Path) -> Settings:
         calibrate=not option.uncalibrated,
         until_red=option.until_red,
         clocks=option.clocks,
+        soak_s=option.soak,
         schedule=None if option.schedule is None else load_schedule(Path(here, option.schedule), loaded[0]),
     )
 

@@ -56,6 +56,7 @@ def run(
         str, typer.Option(help="How clocks of nodes are set: knob (the product's own) or faketime (libfaketime).")
     ] = "knob",
     driver: DriverOption = "local",
+    soak: Annotated[float, typer.Option(help="Seconds that an edge node is soaked for.")] = 20.0,
     workers: Annotated[
         str | None, typer.Option("-n", help="Parallel workers: a number or auto. Default: as fits the run.")
     ] = None,
@@ -85,6 +86,7 @@ def run(
         schedule=schedule.absolute() if schedule is not None else None,
         clocks=clocks,
         driver=driver,
+        soak=soak,
         run_dir=folder,
         run_id=run_id,
         keep=keep,

@@ -26,6 +26,7 @@ from environments.contract.directory import Directory
 from environments.contract.payments import PaymentRequest, Payments
 from environments.contract.release import Artifact, Release
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
+from environments.contract.resources import Limits, Resources, Use
 from environments.link import Episode, LinkState
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "Evidence",
     "HttpSession",
     "KeyFacts",
+    "Limits",
     "LinkCounters",
     "LinkState",
     "Links",
@@ -55,10 +57,12 @@ __all__ = [
     "Payments",
     "ProcessFacts",
     "Release",
+    "Resources",
     "Response",
     "SuiteError",
     "TransportError",
     "Untestable",
+    "Use",
     "User",
     "Vacuous",
     "Vendor",

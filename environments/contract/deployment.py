@@ -12,6 +12,7 @@ from environments.contract.containers import ContainerFacts
 from environments.contract.custody import Custody
 from environments.contract.payments import Payments
 from environments.contract.release import Release
+from environments.contract.resources import Resources
 from environments.link import LinkState
 
 if TYPE_CHECKING:
@@ -253,6 +254,10 @@ class Node(Protocol):
 
     def sql(self) -> Any:
         """A psycopg superuser connection (autocommit) to the node's PostgreSQL; needs Capability.SQL_AUDIT."""
+        ...
+
+    def resources(self) -> Resources:
+        """What its services may use and what they use; needs Capability.RESOURCE_LIMITS."""
         ...
 
     def files(self) -> Sequence[Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from environments.contract import ContainerFacts
+from environments.contract import ContainerFacts, Resources
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class Runner(Protocol):
 
     def facts(self) -> Sequence[ContainerFacts]:
         """The containers in the node's site; none where services are processes."""
+        ...
+
+    def resources(self) -> Resources:
+        """Of its product's services; `untestable` where the kernel limits nothing."""
         ...
 
     def keep_logs(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,9 +10,7 @@ import pytest
 
 from environments.contract import ContainerFacts, Vacuous
 from environments.drivers.containers.facts import facts, of_site
-from environments.images import EngineMissing, engine
 from suites.security.containers import configured, judge_containers
-from tests.containers.tiny_image import archive
 
 HARDENED: dict[str, Any] = {
     "user": "10001:10001",
@@ -24,24 +21,6 @@ HARDENED: dict[str, Any] = {
     "tmpfs": {"/tmp": "size=1m"},
 }
 Start = Callable[..., ContainerFacts]
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Any]:
-    try:
-        found = engine()
-    except EngineMissing as error:
-        pytest.skip(str(error))
-    yield found
-    found.close()
-
-
-@pytest.fixture(scope="module")
-def image(client: Any) -> Iterator[str]:
-    name = f"conform-test-facts-{secrets.token_hex(4)}"
-    client.api.import_image_from_data(archive(), repository=name, tag="latest", changes=['CMD ["/wait"]'])
-    yield str(client.images.get(name).id)
-    client.images.remove(name, noprune=False)
 
 
 @pytest.fixture

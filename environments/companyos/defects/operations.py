@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import time
 from contextlib import suppress
 from typing import Any
 
-from environments.companyos import health
+from environments.companyos import health, operations
 from environments.companyos.defects import defect
 from environments.companyos.services import Services
 
@@ -46,3 +47,30 @@ def readiness_asks_the_internet(services: Services) -> None:
         return genuine(services)
 
     health.checks = checks
+
+
+@defect(kills=("OPS-04",), modes=("D",), drivers=("containers",))
+def leaks_while_offline(services: Services) -> None:
+    """With each write the page of the outbox that it is on is kept in memory, for when the link is back."""
+    genuine = operations.record
+    pending: list[bytes] = services.extra.setdefault("pending", [])
+
+    def record(*arguments: Any) -> None:
+        genuine(*arguments)
+        pending.append(repr(arguments[-1]).encode().ljust(48 << 10))
+
+    operations.record = record  # type: ignore[assignment]
+
+
+@defect(kills=("OPS-04",), modes=("D",), drivers=("containers",))
+def debug_log_without_end(services: Services) -> None:
+    """Each operation leaves a line in a debug log on the data disk, which nobody rotates."""
+    path = services.config.data_dir / "debug.log"
+    genuine = operations.record
+
+    def record(*arguments: Any) -> None:
+        genuine(*arguments)
+        with path.open("a") as file:
+            file.write(f"{time.time()} {arguments[3]} {arguments[4]}\n")
+
+    operations.record = record  # type: ignore[assignment]

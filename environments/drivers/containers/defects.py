@@ -98,3 +98,9 @@ def container_by_floating_tag(replace: Replace) -> None:
 
     replace(Containers, "start", start)
     replace(Containers, "close", close)
+
+
+@driver_defect(kills=("OPS-04",), drivers=("containers",), modes=("D",))
+def container_without_limits(replace: Replace) -> None:
+    """The limits of the profile are in a document, and nobody told the engine."""
+    _options(replace, lambda options: {"mem_limit": None, "memswap_limit": None, "nano_cpus": None})

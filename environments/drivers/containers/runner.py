@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from environments.contract import ContainerFacts
+from environments.contract import ContainerFacts, Limits, Resources
 from environments.drivers.containers import labels
+from environments.drivers.containers.cgroups import GroupResources
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers, Spec, Started, asking, said
 from environments.drivers.containers.facts import of_site
 from environments.drivers.containers.pods import Pod
@@ -220,6 +221,11 @@ class ContainerRunner:
 
     def facts(self) -> Sequence[ContainerFacts]:
         return of_site(self.containers.client, self.place.pod.container_id)
+
+    def resources(self) -> Resources:
+        declared = Limits(self.place.memory_bytes, self.place.cpus)
+        pids = {service: run.pid for service, run in self._runs.items() if service in PRODUCT_SERVICES and run.lives()}
+        return GroupResources(dict.fromkeys(pids, declared), pids)
 
     def keep_logs(self) -> None:
         for service in self._runs.keys() | self._said.keys():

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from environments.contract import Client, ContainerFacts, HttpSession, Listener, Mode, TransportError, User
+from environments.contract import Client, ContainerFacts, HttpSession, Listener, Mode, Resources, TransportError, User
 from environments.contract.client import HttpClient, login
 from environments.drivers.custody import NodeCustody
 from environments.drivers.local import postgres
@@ -134,6 +134,9 @@ class LocalNode:
 
     def containers(self) -> Sequence[ContainerFacts]:
         return self.runner.facts()
+
+    def resources(self) -> Resources:
+        return self.runner.resources()
 
     def files(self) -> Sequence[Path]:
         self.runner.keep_logs()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from environments.contract import ContainerFacts, SuiteError
+from environments.contract import ContainerFacts, Resources, SuiteError, untestable
 from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
 from environments.drivers.runner import Component
@@ -102,6 +102,9 @@ class ProcessRunner:
 
     def facts(self) -> Sequence[ContainerFacts]:
         return ()
+
+    def resources(self) -> Resources:
+        untestable("resource-limits: plain processes here. Use --driver containers")
 
     def keep_logs(self) -> None:
         """They are files from the start."""
