@@ -71,6 +71,9 @@ def apply_all(client: Client, vectors: Iterable[Vector]) -> list[Answered]:
     return answers
 
 
+STANDS_ON = frozenset({"postgres", "neo4j", "opa", "tpm"})
+
+
 def restart(
     node: Node,
     *,
@@ -78,10 +81,11 @@ def restart(
     config: Mapping[str, Any] | None = None,
     limit_s: float = 30.0,
 ) -> float:
-    """kill -9 of every service but the database, and a start with what is given; seconds until it was ready.
+    """kill -9 of every service that reads the node's configuration, and a start with what is given; seconds until it
+    was ready. What they stand on (database, graph, policy server, key store) goes on.
 
     TimeoutError if it is not after limit_s."""
-    services = [service for service in node.services if service != "postgres"]
+    services = [service for service in node.services if service not in STANDS_ON]
     for service in services:
         node.kill(service)
     for service in services:

@@ -24,6 +24,9 @@ from environments.drivers.local.payments import StripeDouble
 from profiles import Profile
 
 
+HEALED_S = 60.0  # a graph database that was killed takes its time on a busy host
+
+
 class LocalDeployment:
     """The contract's Deployment. Made by `provision`; `close` ends and removes everything it made."""
 
@@ -127,7 +130,7 @@ class LocalDeployment:
             node.restore()
         for node in self.locals.values():
             try:
-                node.wait_ready(30.0)
+                node.wait_ready(max(HEALED_S, 2 * self.ready_limit_s[node.name]))
             except Exception as error:
                 raise SuiteError(f"the deployment could not be healed: {error}") from error
 
