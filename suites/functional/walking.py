@@ -9,13 +9,15 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from environments.contract import Client
+from environments.contract import Client, Response
 from suites.exchange import ask, assert_no_crash, document, shown
 from suites.functional.graphs import Found, Graph, Walk, graphs, incident, neighborhood
 from suites.product import literal
+from suites.waiting import wait_until
 
 EXAMPLES = 12
 SHRINK_S = 40.0  # how long a counterexample may be made smaller; each try is a dozen writes at each node
+BEHIND_S = 10.0  # for which a graph may say so after writes that it has not got yet
 PARTS = "entities { id } relationships { srcId dstId type } truncated"
 
 
@@ -66,12 +68,22 @@ class Place:
         """Answers by alias: the data, or the code of the error."""
         found: dict[str, Any] = {}
         for start in range(0, len(fields), 20):  # a query has a limit of tokens
-            answer = assert_no_crash(self.client.graphql(f"{{ {' '.join(fields[start : start + 20])} }}"), self.where)
-            assert answer.status == 200, shown(answer)
-            body = document(answer)
+            body = self._settled(f"{{ {' '.join(fields[start : start + 20])} }}")
             found |= body.get("data") or {}
             found |= {error["path"][0]: error["extensions"]["code"] for error in body.get("errors") or []}
         return found
+
+    def _settled(self, query: str) -> dict[str, Any]:
+        """The answer, once the graph does not say that it is behind; the last one if it goes on saying so."""
+        answers: list[Response] = []
+
+        def there() -> bool:
+            answers.append(assert_no_crash(self.client.graphql(query), self.where))
+            assert answers[-1].status == 200, shown(answers[-1])
+            return answers[-1].error_code != "UNAVAILABLE"
+
+        wait_until(there, BEHIND_S)
+        return document(answers[-1])
 
     def _judged(self, asked: tuple[str, Found | None], answer: Any, numbers: Mapping[str, int]) -> Walk:
         if isinstance(answer, str):

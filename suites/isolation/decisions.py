@@ -29,7 +29,7 @@ def failing(name: str, marker: str) -> dict[str, str]:
     """The policy of that name: everything as ever, the marker denied, and the action undecided."""
     text = modules(DENIED, marker)["authz.rego"]
     if name == "undefined":
-        text = text.replace("default allow := false\n", "")
+        text = text.replace("default allow := false\n", f'allow := false if input.action == "{marker}"\n')
     return {"authz.rego": f"{text}\n{FAILURES[name]}"}
 
 

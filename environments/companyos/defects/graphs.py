@@ -116,11 +116,11 @@ def stale_rather_than_silent(services: Services) -> None:
 @defect(kills=("FUN-05",), modes=CORE, roles=("data",), drivers=WITH_DATABASE)
 def cypher_by_concatenation(services: Services) -> None:
     """Types of relationships are written into the statement, and some of them end it."""
-    genuine = bolt.put_relationships
+    genuine = bolt.put
 
-    def put_relationships(tx: Any, tenant: str, docs: Sequence[Doc], seen: str) -> None:
-        for doc in docs:
+    def put(tx: Any, tenant: str, entities: Sequence[Doc], relationships: Sequence[Doc], seen: str) -> None:
+        for doc in relationships:
             tx.run(f"RETURN '{doc['type']}' AS type").consume()
-        genuine(tx, tenant, docs, seen)
+        genuine(tx, tenant, entities, relationships, seen)
 
-    bolt.put_relationships = put_relationships
+    bolt.put = put

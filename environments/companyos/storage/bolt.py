@@ -6,7 +6,7 @@ Every node and relationship carries its tenant, every statement names it, and va
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, TimeoutError
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -166,13 +166,16 @@ def batches(rows: Sequence[T]) -> list[Sequence[T]]:
     return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
 
 
-def put_entities(tx: Transaction, tenant: str, docs: Sequence[Doc], seen: str) -> None:
-    rows = [{"id": doc["id"], "kind": doc["kind"], "labels": doc["labels"]} for doc in docs]
+def delete(tx: Transaction, tenant: str, entities: Iterable[str], relationships: Iterable[str]) -> None:
+    """By their ids; an entity with its relationships. Those that are put again have to be deleted first: a relationship
+    in Neo4j cannot change its ends."""
+    tx.run(DELETE_RELATIONSHIPS, tenant=tenant, ids=list(relationships)).consume()
+    tx.run(DELETE_ENTITIES, tenant=tenant, ids=list(entities)).consume()
+
+
+def put(tx: Transaction, tenant: str, entities: Sequence[Doc], relationships: Sequence[Doc], seen: str) -> None:
+    """What the graph holds of these documents. seen: of the start that puts them."""
+    rows = [{name: doc[name] for name in ("id", "kind", "labels")} for doc in entities]
     tx.run(PUT_ENTITIES, tenant=tenant, rows=rows, seen=seen).consume()
-
-
-def put_relationships(tx: Transaction, tenant: str, docs: Sequence[Doc], seen: str) -> None:
-    """Anew each time: a relationship in Neo4j cannot change its ends."""
-    tx.run(DELETE_RELATIONSHIPS, tenant=tenant, ids=[doc["id"] for doc in docs]).consume()
-    rows = [{name: doc[name] for name in ("id", "srcId", "dstId", "type")} for doc in docs]
+    rows = [{name: doc[name] for name in ("id", "srcId", "dstId", "type")} for doc in relationships]
     tx.run(PUT_RELATIONSHIPS, tenant=tenant, rows=rows, seen=seen).consume()

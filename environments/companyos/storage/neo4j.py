@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from environments.companyos import log
 from environments.companyos.errors import ApiError
+from environments.companyos.limits import MAX_DEPTH
 from environments.companyos.storage import bolt
 from environments.companyos.storage.base import Doc, Store, Tx
 from environments.companyos.storage.rows import known_id
@@ -160,11 +161,8 @@ class Neo4jGraph:
 
         def work(tx: Transaction) -> None:
             self._still_ours(tx)
-            gone = [id_ for id_, doc in links.items() if doc is None]
-            tx.run(bolt.DELETE_RELATIONSHIPS, tenant=tenant, ids=gone).consume()
-            tx.run(bolt.DELETE_ENTITIES, tenant=tenant, ids=[id_ for id_ in docs if docs[id_] is None]).consume()
-            bolt.put_entities(tx, tenant, present, self.seen)
-            bolt.put_relationships(tx, tenant, linked, self.seen)
+            bolt.delete(tx, tenant, docs.keys() - {doc["id"] for doc in present}, links.keys())
+            bolt.put(tx, tenant, present, linked, self.seen)
 
         self.bolt.transact(work)
 
@@ -206,8 +204,15 @@ class Neo4jGraph:
             tenants = list(self._marks)
         settled = [self.settle(tenant, bolt.LOAD_BOUND_S) for tenant in tenants]
         if not self.complete and not self.away and all(settled):
+            self._warm()
             self.complete = True
             log.info("graph built")
+
+    def _warm(self) -> None:
+        """Ask once what requests will ask: planning it takes a database that has just started seconds."""
+        for depth in range(MAX_DEPTH + 1):
+            self.bolt.ask(bolt.WALK % depth, bolt.LOAD_BOUND_S, tenant="", start="", limit=1)
+        self.bolt.transact(lambda tx: bolt.put(tx, "", [], [], self.seen), bolt.LOAD_BOUND_S)
 
     # the rebuild
 
@@ -225,14 +230,18 @@ class Neo4jGraph:
         with self.store.transaction(tenant, snapshot=True) as tx:
             entities, links = entities_of(tx), relationships_of(tx)
         for some in bolt.batches(entities):
-            self._load(bolt.put_entities, tenant, some)
+            self._load(tenant, some, ())
         for some in bolt.batches(links):
-            self._load(bolt.put_relationships, tenant, some)
+            self._load(tenant, (), some)
         self._sweep(bolt.UNSEEN_RELATIONSHIPS, tenant=tenant, seen=self.seen)
         self._sweep(bolt.UNSEEN_ENTITIES, tenant=tenant, seen=self.seen)
 
-    def _load(self, put: Any, tenant: str, some: Sequence[Doc]) -> None:
-        self.bolt.transact(lambda tx: put(tx, tenant, some, self.seen), bolt.LOAD_BOUND_S)
+    def _load(self, tenant: str, entities: Sequence[Doc], links: Sequence[Doc]) -> None:
+        def work(tx: Transaction) -> None:
+            bolt.delete(tx, tenant, (), [doc["id"] for doc in links])
+            bolt.put(tx, tenant, entities, links, self.seen)
+
+        self.bolt.transact(work, bolt.LOAD_BOUND_S)
 
     def _sweep(self, statement: str, **parameters: Any) -> None:
         """Delete what the statement finds, a batch at a time."""
