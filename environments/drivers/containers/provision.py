@@ -79,7 +79,7 @@ class ContainersDriver:
     def sites(
         self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
     ) -> LocalDeployment:
-        self._containers = Containers(run_id, f"{profile.id}-{workdir.name}")
+        self._containers = Containers(run_id, f"{profile.id}-{workdir.name.rpartition('-')[2]}")
         try:
             self._pods = start_pods(self._containers, self.built["pause"], profile.sites)
             netns = {site: pod.netns for site, pod in self._pods.items()}
