@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -159,6 +160,8 @@ def provision(
         mend()
         unmount_under(workdir)
         shutil.rmtree(workdir, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another deployment of the run is there
+            workdir.parent.rmdir()
         raise
     write_private(workdir / "deployment.json", json.dumps(deployment.describe()))
     return deployment

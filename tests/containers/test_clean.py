@@ -78,7 +78,7 @@ def test_two_runs_on_one_host_do_not_meet(containers_driver: None) -> None:
                 said += line
             assert said.endswith(b"up\n"), said
         first, second = (of_run(run_id) for run_id in runs)
-        assert len(first) == len(second) == 6
+        assert len(first) == len(second) >= 6
         assert not set(first) & set(second)
         owners[0].send_signal(signal.SIGINT)
         owners[0].wait(60)

@@ -74,7 +74,7 @@ def test_an_engine_that_dies_makes_the_run_an_error_and_leaves_nothing(
     parts = [json.loads(line) for line in (run_dir / "parts" / "controller.jsonl").read_text().splitlines()]
     run_id = next(str(each["run_id"]) for each in parts if each["kind"] == "header")
     pids = processes_of(run_id)
-    assert len(pids) == 6
+    assert len(pids) >= 6
     engine.kill()
     killed_at_s = time.monotonic()
     assert run.wait(60) == 255

@@ -108,8 +108,10 @@ class Started:
 class Containers:
     """Safe to use from several threads."""
 
-    def __init__(self, run_id: str, deployment: str) -> None:
-        """deployment: a name that no other deployment of the run has. Raises EngineMissing."""
+    def __init__(self, run_id: str, deployment: str, resolver: Path | None = None) -> None:
+        """deployment: a name that no other deployment of the run has. resolver: the resolv.conf of those that share a
+        namespace; Docker would give them that of its holder, Podman that of the host. Raises EngineMissing."""
+        self._resolver = resolver
         self._name = f"conform-{run_id}-{deployment}"
         self._labels = {
             labels.RUN: run_id,
@@ -133,6 +135,8 @@ class Containers:
             made.with_command(list(spec.command))
             for host, (inside, mode) in spec.mounts.items():
                 made.with_volume_mapping(host, inside, mode)
+            if self._resolver is not None and spec.network != "none":
+                made.with_volume_mapping(self._resolver, "/etc/resolv.conf", "ro")
             for path in spec.tmpfs:
                 made.with_tmpfs_mount(path, f"size={TMP_BYTES},mode=1777")
             made.with_kwargs(**self._options(spec))

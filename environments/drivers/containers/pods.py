@@ -27,10 +27,14 @@ class Pod:
     netns: Path
 
 
-def start_pods(containers: Containers, image: Built, sites: Iterable[str]) -> Mapping[str, Pod]:
-    """A pod for each site, all at once. The engine gives it loopback alone; the site's agent brings the rest.
+def write_resolver(path: Path) -> None:
+    """Names are resolved in the router."""
+    path.write_text(f"nameserver {addresses.RESOLVER_V4}\noptions timeout:2 attempts:1\n", encoding="ascii")
+    path.chmod(0o644)
 
-    Names are resolved in the router: the containers that share the namespace share its resolver too."""
+
+def start_pods(containers: Containers, image: Built, sites: Iterable[str]) -> Mapping[str, Pod]:
+    """A pod for each site, all at once. The engine gives it loopback alone; the site's agent brings the rest."""
     names = list(sites)
     with ThreadPoolExecutor(len(names)) as pool:
         return dict(zip(names, pool.map(lambda site: _start(containers, image, site), names), strict=True))
@@ -44,7 +48,6 @@ def _start(containers: Containers, image: Built, site: str) -> Pod:
             {labels.SITE: site, labels.SERVICE: labels.PAUSE},
             network="none",
             memory_bytes=MEMORY_BYTES,
-            more={"dns": [addresses.RESOLVER_V4], "dns_opt": ["timeout:2", "attempts:1"], "dns_search": ["."]},
         )
     )
     if started.handle is None:
