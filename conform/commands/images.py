@@ -1,9 +1,10 @@
-"""conform images build, list, verify: what `--driver containers` runs"""
+"""conform images build, list, verify, export, import, lock: what `--driver containers` runs"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from conform.console import EXIT_BAD_ARGUMENTS, completes, err, out, print_json, say
+from conform.settings import BadArguments
 
 if TYPE_CHECKING:
     from environments.images.manifest import Built
@@ -71,13 +73,28 @@ def build(
     locked: Annotated[
         bool, typer.Option("--locked", help="Refuse another package where a pinned one has left the mirror.")
     ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Write the lock anew first, so that the newest inputs are taken.")
+    ] = False,
+    from_registry: Annotated[
+        str | None,
+        typer.Option(metavar="PREFIX", help="Pull the published images, by the ids in the lock, instead of building."),
+    ] = None,
 ) -> None:
     """Build the images without a registry, and give them to the engine. What is there already is not built again."""
-    from environments.images import building, engine
+    from environments.images import building, engine, lockfile, locking, published
 
-    told = _telling()
+    if from_registry and (locked or update):
+        raise BadArguments("--from-registry takes what the lock names: leave out --locked and --update")
+    client, told = engine(), _telling()
     with told.bars:
-        building.build(names or (), engine(), locked=locked, progress=told)
+        if from_registry:
+            published.pull(names or (), from_registry, client, progress=told)
+            return
+        if update:
+            lockfile.save(locking.lock(names or (), say))
+            lockfile.load.cache_clear()
+        building.build(names or (), client, locked=locked, progress=told)
 
 
 @app.command("list")
@@ -126,6 +143,36 @@ def verify(
             out.print(line, soft_wrap=True)
     if not all(each.ok for each in findings):
         raise typer.Exit(EXIT_BAD_ARGUMENTS)
+
+
+@app.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(help="The archive to write (.tar).", dir_okay=False)],
+    names: Names = None,
+) -> None:
+    """One archive of the images, of this suite and of all that it depends on, for a machine without a network."""
+    from environments.images import carrying, engine, manifest, verifying
+
+    if not file.absolute().parent.is_dir():
+        raise BadArguments(f"there is no folder {file.parent} to write the archive into. Make it, or name another")
+    images = manifest.built(*(names or ()))
+    bad = [each for each in verifying.verify(images, engine()) if not each.ok]
+    if bad:
+        raise BadArguments(f"{bad[0].name}: {bad[0].detail}")
+    digest = carrying.export(file, images, say)
+    say(f"wrote {file}, {file.stat().st_size / 1e6:.0f} MB; its sha256: {digest}", "green")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="An archive that `conform images export` wrote.", dir_okay=False)],
+    sha256: Annotated[str | None, typer.Option(help="What the export printed: the archive must be that one.")] = None,
+) -> None:
+    """Verify an archive, and give its images to the engine."""
+    from environments.images import carrying, engine
+
+    for each in carrying.import_(file, engine(), sha256=sha256, say=say):
+        say(f"{each.name}: {each.reference}", "green")
 
 
 @app.command("lock")

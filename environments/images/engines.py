@@ -123,13 +123,24 @@ def free_bytes(client: docker.DockerClient) -> int | None:
 
 def require_room(client: docker.DockerClient, needed_bytes: int, cache: Path) -> None:
     """Raises EngineMissing unless `needed_bytes` fit where the engine keeps images, and in the cache."""
-    for place, free in (("the engine's folder", free_bytes(client)), (str(cache), shutil.disk_usage(cache).free)):
-        if free is not None and free < needed_bytes + MARGIN_BYTES:
-            raise EngineMissing(
-                f"the disk of {place} is nearly full: {_mib(needed_bytes + MARGIN_BYTES)} MiB are needed, "
-                f"{_mib(free)} MiB are free. Free some (docker system df shows what the engine holds), "
-                "or set XDG_CACHE_HOME for the cache and data-root for the engine to a roomier place"
-            )
+    free = free_bytes(client)
+    if free is not None:
+        _require(needed_bytes, free, "the engine's folder")
+    require_free(needed_bytes, cache)
+
+
+def require_free(needed_bytes: int, folder: Path) -> None:
+    """Raises EngineMissing unless so much fits on the disk of `folder`."""
+    _require(needed_bytes, shutil.disk_usage(folder).free, str(folder))
+
+
+def _require(needed_bytes: int, free: int, place: str) -> None:
+    if free < needed_bytes + MARGIN_BYTES:
+        raise EngineMissing(
+            f"the disk of {place} is nearly full: {_mib(needed_bytes + MARGIN_BYTES)} MiB are needed, "
+            f"{_mib(free)} MiB are free. Free some (docker system df shows what the engine holds), "
+            "or set XDG_CACHE_HOME for the cache and data-root for the engine to a roomier place"
+        )
 
 
 def _mib(size_bytes: int) -> int:

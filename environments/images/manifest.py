@@ -63,12 +63,13 @@ def entries() -> dict[str, list[Built]]:
     """All entries, by image, the newest first. A manifest that cannot be read counts as empty: it is only a cache."""
     try:
         document: dict[str, list[dict[str, Any]]] = json.loads(path().read_bytes())["images"]
-        return {name: [_entry(each) for each in found] for name, found in document.items()}
+        return {name: [entry(each) for each in found] for name, found in document.items()}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _entry(fields: dict[str, Any]) -> Built:
+def entry(fields: dict[str, Any]) -> Built:
+    """From its JSON; keys of another version of this suite are left aside."""
     fields = {each.name: fields[each.name] for each in dataclasses.fields(Built) if each.name in fields}
     fields["components"] = tuple(Component(**each) for each in fields["components"])
     for name in ("replaced", "diff_ids", "layer_paths"):

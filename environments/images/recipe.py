@@ -118,4 +118,5 @@ def _first(error: Exception) -> str:
 def own_files(name: str) -> dict[str, Path]:
     """Files of ours that go into the image, by their path in it."""
     root = FOLDER / name / "root"
-    return {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
+    found = [path for path in sorted(root.rglob("*")) if path.is_file() and path.parent.name != "__pycache__"]
+    return {str(path.relative_to(root)): path for path in found}

@@ -59,7 +59,7 @@ def _digested(client: docker.DockerClient, image: Built) -> str:
     """Empty, or what is wrong with the layers that the engine gives back."""
     seen: dict[str, str] = {}
     listed: dict[str, Any] = {}
-    with tarfile.open(fileobj=_Reader(client.images.get(image.reference).save()), mode="r|") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=Reader(client.images.get(image.reference).save()), mode="r|") as tar:  # type: ignore[call-overload]
         for member in tar:
             file = tar.extractfile(member)
             if file is None:
@@ -84,7 +84,7 @@ def _sha256(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-class _Reader:
+class Reader:
     """A file over the chunks of an answer."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
