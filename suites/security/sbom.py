@@ -86,25 +86,29 @@ def judge_complete(files: Sequence[ImageFile], components: Sequence[Part]) -> li
 
 
 def judge_versions(components: Sequence[Part], observed: Mapping[str, str]) -> list[str]:
-    """`observed`: name of a component -> its version by what it brought itself. Vacuous where none was found."""
+    """`observed`: file of metadata -> the version in it, which is that of the component that the file is of (of a
+    Debian package: its upstream version). Vacuous where no metadata was found."""
     if not observed or not components:
         vacuous(f"{len(observed)} components told their version")
-    listed = {normal(part.name): part.version for part in components}
-    return [
-        f"{name} is {version}, the SBOM says {listed.get(normal(name), 'nothing')}"
-        for name, version in observed.items()
-        if listed.get(normal(name)) != version
-    ]
+    owners = {path: part for part in components for path in part.files}
+    problems = []
+    for path, version in observed.items():
+        owner = owners.get(path)
+        if owner is None or version not in (owner.version, upstream(owner.version)):
+            listed = "is in no component" if owner is None else f"is of {owner.name} {owner.version} in the SBOM"
+            problems.append(f"{path} tells version {version} and {listed}")
+    return problems
 
 
-def normal(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")
+def upstream(version: str) -> str:
+    """Of a Debian version, without epoch, revision and what was left out of the source."""
+    bare = version.rpartition(":")[2]
+    return (bare.rpartition("-")[0] or bare).partition("+")[0]
 
 
-def metadata_version(raw: bytes) -> tuple[str, str]:
-    """(name, version) of a wheel's METADATA."""
-    headers = HeaderParser().parsestr(raw.decode("utf-8", "replace"))
-    return str(headers["Name"]), str(headers["Version"])
+def metadata_version(raw: bytes) -> str:
+    """The version in the METADATA of a Python package."""
+    return str(HeaderParser().parsestr(raw.decode("utf-8", "replace"))["Version"])
 
 
 def advisories(path: Path = HERE / "advisories.json") -> list[Advisory]:

@@ -42,9 +42,9 @@ def _sbom(node: Node, container: ContainerFacts, files: list[ImageFile]) -> list
 
 
 def _told(node: Node, container: ContainerFacts, files: list[ImageFile]) -> dict[str, str]:
-    """Name -> version of the wheels in the image, by their own METADATA."""
+    """File -> version of the Python packages in the image, by their own METADATA."""
     paths = [each.path for each in files if each.path.endswith(".dist-info/METADATA")]
-    return dict(metadata_version(node.image_file(container, path)) for path in paths)
+    return {path: metadata_version(node.image_file(container, path)) for path in paths}
 
 
 @requirement("SEC-08", needs=(Capability.CONTAINERS,))

@@ -42,12 +42,15 @@ def test_each_difference_is_told() -> None:
 
 
 def test_versions_are_those_that_packages_tell() -> None:
-    assert judge_versions([OWNER], {"Tool": "1.0"}) == []
-    assert judge_versions([OWNER], {"tool": "2.0", "other": "3"}) == [
-        "tool is 2.0, the SBOM says 1.0",
-        "other is 3, the SBOM says nothing",
+    assert judge_versions([OWNER], {"/usr/bin/tool": "1.0"}) == []
+    assert judge_versions([OWNER], {"/usr/bin/tool": "2.0", "/other": "3"}) == [
+        "/usr/bin/tool tells version 2.0 and is of tool 1.0 in the SBOM",
+        "/other tells version 3 and is in no component",
     ]
-    assert metadata_version(b"Metadata-Version: 2.4\nName: a_b\nVersion: 1.2\n\nText") == ("a_b", "1.2")
+    debian = Part("python3-tool", "1:2.3.0+dfsg-1", "pkg:deb/debian/python3-tool@1:2.3.0+dfsg-1", {"/m": "aa"})
+    assert judge_versions([debian], {"/m": "2.3.0"}) == []
+    assert judge_versions([debian], {"/m": "2.3"}) != []
+    assert metadata_version(b"Metadata-Version: 2.4\nName: a_b\nVersion: 1.2\n\nText") == "1.2"
 
 
 @pytest.mark.parametrize(
