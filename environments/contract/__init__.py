@@ -1,6 +1,6 @@
 """The contract between suites and deployments: see docs/contract.md."""
 
-from environments.contract.containers import ContainerFacts, Mount, ProcessFacts
+from environments.contract.containers import ContainerFacts, ImageFile, Mount, ProcessFacts
 from environments.contract.custody import Custody, KeyFacts
 from environments.contract.deployment import (
     Calibration,
@@ -44,6 +44,7 @@ __all__ = [
     "Episode",
     "Evidence",
     "HttpSession",
+    "ImageFile",
     "KeyFacts",
     "Limits",
     "LinkCounters",

@@ -30,6 +30,16 @@ class ProcessFacts:
 
 
 @dataclass(frozen=True)
+class ImageFile:
+    """A regular file in the root file system of a container; what is mounted into it is not of the image."""
+
+    path: str  # absolute, as the container sees it
+    size_bytes: int
+    executable: bool
+    sha256: str
+
+
+@dataclass(frozen=True)
 class ContainerFacts:
     """One container that shares the network of the node's site, whoever made it."""
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from environments.contract.containers import ContainerFacts
+from environments.contract.containers import ContainerFacts, ImageFile
 from environments.contract.custody import Custody
 from environments.contract.payments import Payments
 from environments.contract.release import Release
@@ -254,6 +254,14 @@ class Node(Protocol):
 
     def sql(self) -> Any:
         """A psycopg superuser connection (autocommit) to the node's PostgreSQL; needs Capability.SQL_AUDIT."""
+        ...
+
+    def image_files(self, container: ContainerFacts) -> Sequence[ImageFile]:
+        """Every file that the container's image brought, as its processes see it; needs Capability.CONTAINERS."""
+        ...
+
+    def image_file(self, container: ContainerFacts, path: str) -> bytes:
+        """One of them. FileNotFoundError."""
         ...
 
     def resources(self) -> Resources:

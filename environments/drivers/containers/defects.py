@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace as changed
 from typing import Any
@@ -10,7 +13,7 @@ from environments.drivers.containers.engine import Containers, Spec, Started
 from environments.drivers.defects import Replace, driver_defect
 
 WAITS = ("/usr/bin/python3", "-c", "import signal; signal.pause()")
-FLOATING = "companyos-conform/floating"
+FLOATING, CHANGED = "companyos-conform/floating", "companyos-conform/changed"
 PRODUCT = ("-data", "-edge")  # ends of the roles of the services that the defects are put on
 
 
@@ -90,17 +93,89 @@ def container_by_floating_tag(replace: Replace) -> None:
         self.client.images.get(spec.image.image_id).tag(FLOATING, tag)
         return genuine(self, changed(spec, image=changed(spec.image, image_id=f"{FLOATING}:{tag}")))
 
-    def close(self: Containers, genuine: Callable[[Containers], None] = Containers.close) -> None:
-        names = self.client.images.list(name=FLOATING) if not self._closed.is_set() else []
-        for tag in [tag for image in names for tag in image.tags if tag.endswith(f":{self._name[-40:]}")]:
-            self.client.images.remove(tag, noprune=True)
-        genuine(self)
-
     replace(Containers, "start", start)
-    replace(Containers, "close", close)
+    _remove_after(replace, FLOATING)
 
 
 @driver_defect(kills=("OPS-04",), drivers=("containers",), modes=("D",))
 def container_without_limits(replace: Replace) -> None:
     """The limits of the profile are in a document, and nobody told the engine."""
     _options(replace, lambda options: {"mem_limit": None, "memswap_limit": None, "nano_cpus": None})
+
+
+def _another_image(replace: Replace, change: Callable[[Any], None]) -> None:
+    """The product's services run from an image that was changed after its SBOM was made. change: of a container that
+    was created and not started."""
+    genuine = Containers.start
+
+    def start(self: Containers, spec: Spec) -> Started:
+        if not spec.role.endswith(PRODUCT):
+            return genuine(self, spec)
+        container = self.client.containers.create(spec.image.image_id, labels=self._labels, network_mode="none")
+        try:
+            change(container)
+            made = container.commit(CHANGED, self._name[-40:])
+        finally:
+            container.remove(force=True)
+        return genuine(self, changed(spec, image=changed(spec.image, image_id=str(made.id))))
+
+    replace(Containers, "start", start)
+    _remove_after(replace, CHANGED)
+
+
+def _remove_after(replace: Replace, repository: str) -> None:
+    """The images that a defect made for this deployment go with it."""
+    genuine = Containers.close
+
+    def close(self: Containers) -> None:
+        tag = f":{self._name[-40:]}"
+        closed = self._closed.is_set()
+        found = [] if closed else self.client.images.list(name=repository)
+        names = [name for image in found for name in image.tags if name.endswith(tag)]
+        if names:  # the engine's client is closed with the deployment
+            from environments.images import engine
+
+            client = engine()
+            genuine(self)
+            for name in names:
+                client.images.remove(name, force=True)
+            client.close()
+        else:
+            genuine(self)
+
+    replace(Containers, "close", close)
+
+
+def _put(container: Any, folder: str, name: str, content: bytes, mode: int) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = len(content), mode
+        tar.addfile(info, io.BytesIO(content))
+    container.put_archive(folder, buffer.getvalue())
+
+
+@driver_defect(kills=("SEC-08",), drivers=("containers",))
+def container_with_an_undeclared_binary(replace: Replace) -> None:
+    """A tool was copied into the image by hand, after the SBOM: nobody looks after it."""
+    program = b"\x7fELF" + b"a tool of somebody's"
+    _another_image(replace, lambda container: _put(container, "/usr/bin", "nc", program, 0o755))
+
+
+@driver_defect(kills=("SEC-08",), drivers=("containers",))
+def container_with_an_old_sbom(replace: Replace) -> None:
+    """The SBOM is that of the last release: the versions in it are not those in the image."""
+
+    def change(container: Any) -> None:
+        path = "/usr/share/sbom/companyos.cdx.json"
+        stream, _ = container.get_archive(path)
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+            file = tar.extractfile(tar.getmembers()[0])
+            assert file is not None
+            document = json.loads(file.read())
+        for component in document["components"]:
+            if component["name"].lower() == "starlette":
+                component["version"] = "0.1.0"
+        _put(container, "/usr/share/sbom", "companyos.cdx.json", json.dumps(document).encode(), 0o644)
+
+    _another_image(replace, change)

@@ -11,8 +11,19 @@ from typing import Any
 
 import psycopg
 
-from environments.contract import Client, ContainerFacts, HttpSession, Listener, Mode, Resources, TransportError, User
+from environments.contract import (
+    Client,
+    ContainerFacts,
+    HttpSession,
+    ImageFile,
+    Listener,
+    Mode,
+    Resources,
+    TransportError,
+    User,
+)
 from environments.contract.client import HttpClient, login
+from environments.drivers import rootfs
 from environments.drivers.custody import NodeCustody
 from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost
@@ -134,6 +145,12 @@ class LocalNode:
 
     def containers(self) -> Sequence[ContainerFacts]:
         return self.runner.facts()
+
+    def image_files(self, container: ContainerFacts) -> Sequence[ImageFile]:
+        return rootfs.files(container)
+
+    def image_file(self, container: ContainerFacts, path: str) -> bytes:
+        return rootfs.read(container, path)
 
     def resources(self) -> Resources:
         return self.runner.resources()
