@@ -23,7 +23,6 @@ from environments.drivers.local.node import LocalNode
 from environments.drivers.local.payments import StripeDouble
 from profiles import Profile
 
-
 HEALED_S = 60.0  # a graph database that was killed takes its time on a busy host
 
 
