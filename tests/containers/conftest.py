@@ -12,6 +12,7 @@ import pytest
 
 from environments import unusable
 from environments.drivers.containers.engine import Containers
+from environments.drivers.containers.provision import available
 from environments.images import EngineMissing, engine
 from environments.images.manifest import Built
 from tests.containers.tiny_image import archive
