@@ -12,8 +12,8 @@ import pytest
 
 from environments import unusable
 from environments.drivers.containers.engine import Containers
-from environments.drivers.containers.provision import NEEDED
-from environments.images import EngineMissing, built, engine
+from environments.drivers.containers.provision import available
+from environments.images import EngineMissing, engine
 from environments.images.manifest import Built
 from tests.containers.tiny_image import archive
 
@@ -30,7 +30,7 @@ def containers_driver() -> None:
 
 @pytest.fixture(scope="session")
 def images(containers_driver: None) -> Mapping[str, Built]:
-    return built(*NEEDED)
+    return available()
 
 
 @pytest.fixture
