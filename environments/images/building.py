@@ -20,6 +20,7 @@ from environments.images import (
     recipe,
     store,
 )
+from environments.images.engines import require_room
 from environments.images.errors import FetchError, LockError
 from environments.images.lockfile import Input, Lock
 from environments.images.manifest import Built
@@ -64,10 +65,10 @@ def build(
     wanted = list(dict.fromkeys(names)) or recipe.names()
     for name in wanted:
         recipe.recipe(name)
-        _require_locked(name, lock)
+        require_locked(name, lock)
     held = manifest.current(lock)
     stale = [name for name in wanted if name not in held or not _whole(held[name])]
-    replaced = _fetch(stale, lock, client, locked, told)
+    replaced = fetch_inputs(stale, lock, client, locked, told)
     found = {}
     for name in wanted:
         fresh = name in stale
@@ -80,7 +81,8 @@ def build(
     return found
 
 
-def _require_locked(name: str, lock: Lock) -> None:
+def require_locked(name: str, lock: Lock) -> None:
+    """Raises LockError unless the lock has the inputs of this image, and Go sources are the ones that it names."""
     made = recipe.recipe(name)
     if name not in lock.images or (made.base and made.base not in lock.bases):
         raise LockError(f"the lock has no inputs for {name}. Write it anew: conform images lock {name}")
@@ -105,12 +107,10 @@ def inputs(name: str, lock: Lock) -> list[Input]:
     return found
 
 
-def _fetch(
+def fetch_inputs(
     names: Sequence[str], lock: Lock, client: docker.DockerClient, locked: bool, told: Progress
 ) -> Mapping[Input, Input]:
     """Have all inputs of these images; returns what was taken in the place of packages that are gone."""
-    from environments.images.engines import require_room
-
     wanted = list(dict.fromkeys(item for name in names for item in inputs(name, lock)))
     missing = [item for item in wanted if not fetching.have(item)]
     total = sum(item.size_bytes for item in missing)

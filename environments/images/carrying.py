@@ -52,14 +52,20 @@ sha256 that the export printed: conform images import {file} --sha256 DIGEST
 Told = Callable[[str], None]
 
 
-def export(target: Path, images: Mapping[str, Built], say: Told = lambda _: None, project: Path = PROJECT) -> str:
-    """Write the archive; returns the hex sha256 of its contents list, which names the digest of all else."""
-    if not (project / "pyproject.toml").is_file():
+def export(
+    target: Path, images: Mapping[str, Built], say: Told = lambda _: None, wheels: Sequence[Path] | None = None
+) -> str:
+    """Write the archive; returns the hex sha256 of its contents list, which names the digest of all else.
+
+    `wheels`: those to carry; None: this suite's and its dependencies', made and fetched by pip.
+    """
+    if wheels is None and not (PROJECT / "pyproject.toml").is_file():
         raise ArchiveError("the suite's own wheel is made from its repository: run the export in a checkout")
     engines.require_free(sum(each.size_bytes for each in images.values()) // 2, target.absolute().parent)
     with store.scratch() as scratch:
-        say("wheels of the suite and of all that it depends on")
-        wheels = _wheels(scratch / "wheels", project)
+        if wheels is None:
+            say("wheels of the suite and of all that it depends on")
+            wheels = _wheels(scratch / "wheels")
         say(f"layers of {len(images)} images")
         members = _layers(images, scratch) + [(f"wheels/{path.name}", path) for path in wheels]
         members += [(f"configs/{Path(each.config_path).name}", Path(each.config_path)) for each in images.values()]
@@ -78,12 +84,12 @@ def export(target: Path, images: Mapping[str, Built], say: Told = lambda _: None
     return hashlib.sha256(listing).hexdigest()
 
 
-def _wheels(folder: Path, project: Path) -> list[Path]:
+def _wheels(folder: Path) -> list[Path]:
     """The suite's wheel and, for this Python, those of everything that it depends on."""
     folder.mkdir()
     source = folder.with_name("source")  # a build writes beside its sources: not into the user's checkout
     ignored = shutil.ignore_patterns(".*", "runs", "build", "dist", "*.egg-info", "__pycache__")
-    shutil.copytree(project, source, ignore=ignored, symlinks=True)
+    shutil.copytree(PROJECT, source, ignore=ignored, symlinks=True)
     argv = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--wheel-dir", str(folder)]
     done = subprocess.run([*argv, f"{source}[containers]"], capture_output=True, text=True, check=False)
     if done.returncode:
