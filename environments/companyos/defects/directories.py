@@ -15,9 +15,9 @@ from environments.companyos.identity import Identity
 from environments.companyos.services import Services
 
 GLOBAL = "id.companyos.example"
-ON_PREMISES: dict[str, Any] = {"modes": ("Ct", "Ca")}
+ON_PREMISES: dict[str, Any] = {"modes": ("Ct", "Ca"), "drivers": ("containers",)}
 SEALED: dict[str, Any] = {"modes": ("Ca", "D")}
-DEDICATED: dict[str, Any] = {"modes": ("B",)}
+DEDICATED: dict[str, Any] = {"modes": ("B",), "drivers": ("containers",)}
 
 
 def _ask_global() -> None:
