@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from ipaddress import ip_address
 
 from environments.contract import Capability, Deployment, Evidence, Mode, Node, requirement, vacuous
 from suites.exchange import assert_no_crash, conclude, data_of, document, http_bases, shown, signed_in, tenants
@@ -19,7 +20,12 @@ def _instances(deployment: Deployment) -> list[Node]:
 
 def _addresses(node: Node) -> list[str]:
     """Addresses that the node's services listen on; loopback belongs to each site and is not shared."""
-    return sorted({x.address for x in node.listeners() if not x.address.startswith("127.") and x.address != "::1"})
+    return sorted({x.address for x in node.listeners() if not _loopback(x.address)})
+
+
+def _loopback(address: str) -> bool:
+    found = ip_address(address.split("%")[0])
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 @requirement("ISO-20", needs=(Capability.SQL_AUDIT, Capability.LISTENERS))
