@@ -84,7 +84,7 @@ def _compile(scratch: Path, sources: Iterable[str]) -> None:
     listing = scratch / ".sources"
     listing.write_text("".join(f"{scratch / path}\n" for path in sorted(sources)), encoding="utf-8")
     argv = [str(scratch / LOADER), "--library-path", str(scratch / LIBRARIES), str(scratch / PYTHON)]
-    argv += ["-S", "-m", "compileall", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"]
+    argv += ["-S", "-B", "-m", "compileall", "-f", "-q", "-j", "1", "--invalidation-mode", "unchecked-hash"]
     argv += ["-s", str(scratch), "-p", "/", "-i", str(listing)]
     environment = {"PYTHONHOME": str(scratch / "usr"), "PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PATH": os.defpath}
     try:

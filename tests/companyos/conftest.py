@@ -10,5 +10,5 @@ sys.path.insert(0, str(Path(__file__).parent))  # importlib mode: `nodes` is imp
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     nodes = sys.modules.get("nodes")
-    for stop in nodes.stops if nodes else ():
-        stop()
+    while nodes and nodes.stops:
+        nodes.stops.pop()()
