@@ -6,9 +6,7 @@ from environments.contract.deployment import (
     Calibration,
     Capability,
     Client,
-    Clock,
     Deployment,
-    Disks,
     EgressAttempt,
     Evidence,
     HttpSession,
@@ -23,6 +21,7 @@ from environments.contract.deployment import (
     Vendor,
 )
 from environments.contract.directory import Directory
+from environments.contract.faults import Clock, Disks
 from environments.contract.payments import PaymentRequest, Payments
 from environments.contract.release import Artifact, Release
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous

@@ -14,7 +14,7 @@ from environments.network import addresses, ledger, quic, words
 if TYPE_CHECKING:
     from environments.network.network import Network
 
-SYNC_S = 1.0  # longest wait for agents to say which process was behind an attempt; then it stays unknown
+SYNC_S = 10.0  # longest wait for agents to say which process was behind an attempt (a busy host); then it stays unknown
 _POLL_S = 0.002
 _SERVICES = {  # kind of canary -> the service that the ledger must have recognised, its IP version
     "tls4": ("https", 4), "tls6": ("https", 6), "dot": ("dot", 4), "http": ("http", 4), "quic4": ("quic", 4),
