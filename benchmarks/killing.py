@@ -30,7 +30,7 @@ SETTLE_S = 10.0  # within which processes that were told to end have ended
 
 
 def command(run_dir: Path) -> list[str]:
-    checks = ["--profile", "edge-dil", "--only", "FUN-01", "--only", "SYN-06"]
+    checks = ["--profile", "edge-dil", "--only", "FUN-01", "--only", "SYN-01"]
     return [
         sys.executable,
         "-m",

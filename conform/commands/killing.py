@@ -27,7 +27,10 @@ def kill_matrix(
     ] = None,
     driver: DriverOption = "local",
     parallel: Annotated[
-        int | None, typer.Option("-n", min=1, help="Defects at a time. Default: three per core, since most wait.")
+        int | None,
+        typer.Option(
+            "-n", min=1, help="Defects at a time. Default: three per core, since most wait; one in containers."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
     clean_run: Annotated[
@@ -64,7 +67,7 @@ def kill_matrix(
     def told(line: str, style: str) -> None:
         console.print(line, style=style, soft_wrap=True, markup=False)
 
-    at_a_time = parallel or 3 * len(os.sched_getaffinity(0))
+    at_a_time = parallel or (1 if driver == "containers" else 3) * len(os.sched_getaffinity(0))
     matrix = killmatrix.run(chosen, folder, driver=driver, parallel=at_a_time, seed=seed, clean=clean_run, tell=told)
     path = folder / "kill-matrix.json"
     path.write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")

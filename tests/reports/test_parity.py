@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,13 @@ def test_the_command(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     broken = run("containers", verdict("ISO-08", "saas", "fail", reason="a row of another tenant"), *GREEN[1:])
     assert main(["parity", str(local), str(broken)]) == 1
     told = capsys.readouterr().out
-    assert "a row of another tenant" in told
     assert "differences without a reason, which are bugs: 1" in told
+    assert main(["parity", str(local), str(broken), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["holds"] is False
+    assert [row["why"] for row in document["rows"] if row["likeness"] == "bug"] == [
+        "pass: the promise was put to the test here and held; fail: a row of another tenant"
+    ]
     assert main(["parity", str(local), str(local)]) == 254
     assert main(["parity", str(local), "no-such-run"]) == 254
     assert "parity: there is no run 'no-such-run' here" in capsys.readouterr().err
