@@ -53,7 +53,10 @@ def run(
     complete = clean and {each.name: each for each in defects} == {
         name: each for name, each in known().items() if each.lives_in(driver)
     }
-    without = [each for each in entries if each in in_force and each not in kills and not entries[each].meta]
+    # What a defect of another driver kills is for that driver's matrix to show; META-01 wants both.
+    elsewhere = {kill for each in known().values() if not each.lives_in(driver) for kill in each.kills}
+    open_here = [each for each in entries if each in in_force and not entries[each].meta and each not in elsewhere]
+    without = [each for each in open_here if each not in kills]
     return Matrix(
         suites_digest=suites_digest(),
         driver=driver,
