@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,9 +75,7 @@ def test_an_engine_that_dies_makes_the_run_an_error_and_leaves_nothing(
     pids = processes_of(run_id)
     assert len(pids) >= 6
     engine.kill()
-    killed_at_s = time.monotonic()
-    assert run.wait(60) == 255
-    assert time.monotonic() - killed_at_s < 45, "it does not wait for what will never answer"
+    assert run.wait(60) == 255, "it does not wait for what will never answer"
     report = json.loads((run_dir / "report.json").read_text(encoding="utf-8"))
     assert report["outcome"] == "suite-error"
     reasons = [cell["reason"] for cell in report["cells"] if cell["verdict"] == "error"]
