@@ -137,7 +137,7 @@ class LocalNode:
     def listeners(self) -> Sequence[Listener]:
         owners = {pid: service for service, pid in self._pids.items()}
         found = [
-            Listener(kind, address, port, _owner(pid, owners))
+            Listener(kind, address.removeprefix("::ffff:"), port, _owner(pid, owners))  # mapped IPv4 is IPv4
             for kind, address, port, pid in self._host.listeners()
             if pid not in self.instruments
         ]
