@@ -29,7 +29,7 @@ def toolchain(item: Input) -> Path:
         archive = fetching.fetch(item)
         with store.scratch() as scratch:
             _unzip(archive, scratch)
-            store.put(scratch, place)
+            store.put(scratch, place, (place / "bin" / "go").exists)
     return place / "bin" / "go"
 
 
@@ -94,7 +94,9 @@ def build(source: GoSource, go: Path, target: Path) -> None:
         "GOOS": "linux",
         "GOARCH": "amd64",
         "GOAMD64": "v1",
-        "GOFLAGS": "",
+        "GOFLAGS": "-modcacherw",
+        "GOMODCACHE": str(store.folder("go-modules")),  # kept, and removed, with the rest of the cache
+        "GOCACHE": str(store.folder("go-build")),
         "GOWORK": "off",
         "GOSUMDB": "off",  # go.sum holds every sum; a lab without the sum database builds too
         "GOROOT": str(go.resolve().parents[1]),

@@ -106,7 +106,7 @@ def cached(key: str, made_by: str, tree: Callable[[], Tree]) -> Layer:
         facts["components"] = [asdict(each) for each in layer.components]
         facts["files"] = [[each.path, each.sha256, each.target, each.owner] for each in layer.files]
         (scratch / "layer.json").write_text(json.dumps(facts), encoding="utf-8")
-        store.put(scratch, folder)
+        store.put(scratch, folder, lambda: _read(folder) is not None)
     found = _read(folder)
     assert found is not None
     return found

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from environments.network.toxics.real import cache_dir
@@ -36,10 +36,13 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def put(made: Path, place: Path) -> None:
-    """Rename a folder that is whole to its place; one that is there already gives way."""
+def put(made: Path, place: Path, whole: Callable[[], bool]) -> None:
+    """Rename a folder that is whole to its place. Of two processes that made it the first counts: its files may be in
+    use; only one that is not `whole` gives way."""
     with locked("store"):
         if place.exists():
+            if whole():
+                return
             shutil.rmtree(place)
         made.chmod(0o755)
         made.rename(place)
@@ -62,7 +65,3 @@ def write_atomically(path: Path, text: str) -> None:
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def size_bytes() -> int:
-    return sum(path.stat().st_size for path in root().rglob("*") if path.is_file())
