@@ -108,10 +108,11 @@ class Started:
 class Containers:
     """Safe to use from several threads."""
 
-    def __init__(self, run_id: str, deployment: str, resolver: Path | None = None) -> None:
-        """deployment: a name that no other deployment of the run has. resolver: the resolv.conf of those that share a
-        namespace; Docker would give them that of its holder, Podman that of the host. Raises EngineMissing."""
-        self._resolver = resolver
+    def __init__(self, run_id: str, deployment: str, names: Mapping[Path, str] | None = None) -> None:
+        """deployment: a name that no other deployment of the run has. names: files by which those that share a
+        namespace find names, and where they belong; Docker would give them the holder's, Podman the host's. Raises
+        EngineMissing."""
+        self._names = names or {}
         self._name = f"conform-{run_id}-{deployment}"
         self._labels = {
             labels.RUN: run_id,
@@ -135,8 +136,8 @@ class Containers:
             made.with_command(list(spec.command))
             for host, (inside, mode) in spec.mounts.items():
                 made.with_volume_mapping(host, inside, mode)
-            if self._resolver is not None and spec.network != "none":
-                made.with_volume_mapping(self._resolver, "/etc/resolv.conf", "ro")
+            for source, inside in self._names.items() if spec.network != "none" else ():
+                made.with_volume_mapping(source, inside, "ro")
             for path in spec.tmpfs:
                 made.with_tmpfs_mount(path, f"size={TMP_BYTES},mode=1777")
             made.with_kwargs(**self._options(spec))

@@ -27,10 +27,17 @@ class Pod:
     netns: Path
 
 
-def write_resolver(path: Path) -> None:
-    """Names are resolved in the router."""
-    path.write_text(f"nameserver {addresses.RESOLVER_V4}\noptions timeout:2 attempts:1\n", encoding="ascii")
-    path.chmod(0o644)
+def write_names(folder: Path, sites: Iterable[str]) -> Mapping[Path, str]:
+    """Files by which containers find names, and where they belong: a site's own name is its loopback, since servers
+    look it up when they start, and the router is asked for all others."""
+    texts = {
+        "hosts": f"127.0.0.1 localhost {' '.join(sites)}\n::1 localhost\n",
+        "resolv.conf": f"nameserver {addresses.RESOLVER_V4}\noptions timeout:2 attempts:1\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="ascii")
+        (folder / name).chmod(0o644)
+    return {folder / name: f"/etc/{name}" for name in texts}
 
 
 def start_pods(containers: Containers, image: Built, sites: Iterable[str]) -> Mapping[str, Pod]:
@@ -48,6 +55,7 @@ def _start(containers: Containers, image: Built, site: str) -> Pod:
             {labels.SITE: site, labels.SERVICE: labels.PAUSE},
             network="none",
             memory_bytes=MEMORY_BYTES,
+            more={"hostname": site},
         )
     )
     if started.handle is None:

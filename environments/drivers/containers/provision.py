@@ -15,7 +15,7 @@ from environments.drivers import provisioning
 from environments.drivers.containers import custody
 from environments.drivers.containers.clusters import make_cluster
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
-from environments.drivers.containers.pods import Pod, start_pods, write_resolver
+from environments.drivers.containers.pods import Pod, start_pods, write_names
 from environments.drivers.containers.reaching import Reach
 from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
 from environments.drivers.directories import Programs
@@ -79,9 +79,8 @@ class ContainersDriver:
     def sites(
         self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
     ) -> LocalDeployment:
-        resolver = workdir / "resolv.conf"
-        write_resolver(resolver)
-        self._containers = Containers(run_id, f"{profile.id}-{workdir.name.rpartition('-')[2]}", resolver)
+        names = write_names(workdir, profile.sites)
+        self._containers = Containers(run_id, f"{profile.id}-{workdir.name.rpartition('-')[2]}", names)
         try:
             self._pods = start_pods(self._containers, self.built["pause"], profile.sites)
             netns = {site: pod.netns for site, pod in self._pods.items()}
