@@ -85,7 +85,7 @@ def main() -> int:
         whole_s = time.monotonic() - began
         print(f"undisturbed: {whole_s:.1f} s")  # noqa: T201
         for number in range(options.times):
-            at_s = moments.uniform(0, whole_s)
+            at_s = moments.uniform(0, 0.8 * whole_s)  # later ones find it at its end
             process = start(folder / str(number))
             time.sleep(at_s)  # the moment itself is what is varied
             os.killpg(process.pid, signal.SIGKILL)
