@@ -53,8 +53,8 @@ def preflight() -> None:
 def available() -> Mapping[str, Built]:
     """Images by name: those without which nothing stands (ImagesMissing), and of the others those that are built here
     and given to the engine that is asked. Raises EngineMissing too."""
+    client = engine()  # first: without one, an image more or less is no matter
     found = {**current(), **built(*NEEDED)}
-    client = engine()
     held = {str(each["Id"]) for each in client.api.images()}
     client.close()
     for name in NEEDED:
