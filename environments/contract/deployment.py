@@ -49,6 +49,7 @@ class Capability(StrEnum):
     CONTAINERS = "containers"  # services run in containers of images whose digests and settings can be inspected
     GRAPH_DATABASE = "graph-database"  # the graph of a core node is kept in a database of its own
     POLICY_SERVER = "policy-server"  # policy is decided by a server beside the API, which can be broken
+    MODEL_SERVER = "model-server"  # the node serves a language model
     DIRECTORY = "directory"  # the customer's LDAP directory or identity provider, whose accounts the suite manages
     KEY_CUSTODY = "key-custody"  # the customer's HSM or the node's TPM, whose keys the suite can take away
     RESOURCE_LIMITS = "resource-limits"  # the memory and CPU of a node are limited by the kernel, and measured

@@ -20,7 +20,7 @@ from environments.companyos import log as companyos_log
 from environments.companyos.vendor import VendorAuthority
 from environments.contract import Capability, LinkState
 from environments.drivers import defects as driver_defects
-from environments.drivers import directories, servers
+from environments.drivers import directories, models, servers
 from environments.drivers.directories import Programs
 from environments.drivers.local import payments
 from environments.drivers.local.clock import NoClock, SiteClock, prove
@@ -32,6 +32,7 @@ from environments.drivers.local.node import LocalNode
 from environments.drivers.local.nodes import VERSION, make_nodes
 from environments.drivers.local.postgres import cache_dir
 from environments.drivers.local.processes import write_private
+from environments.drivers.models import ModelServer
 from environments.drivers.release import InstalledRelease, sign_manifest
 from environments.drivers.runner import Runner
 from environments.drivers.servers import Servers
@@ -74,6 +75,10 @@ class Driver(Protocol):
     def clock(self, nodes: Mapping[str, LocalNode], how: Clocks) -> SiteClock | NoClock: ...
     def servers(self) -> Servers:
         """What core nodes stand on, beside PostgreSQL."""
+        ...
+
+    def models(self) -> ModelServer | str:
+        """What serves a model on nodes that have one; else what is missing, and the remedy."""
         ...
 
     def directories(self) -> Programs | str:
@@ -141,10 +146,10 @@ def provision(
         vendor = VendorAuthority()
         deployment.vendor = vendor
         make_nodes(deployment, vendor, product_defects, lambda *node: driver.runner(deployment, *node))
-        _release(driver, deployment, vendor)
         _custody(driver, deployment)
         _payments(deployment)
         servers.put_within(deployment, driver.servers(), vendor)
+        _release(driver, deployment, vendor, models.put_within(deployment, driver.models()))
         _directories(deployment, driver.directories())
         _disks(deployment, own_disks)
         deployment.clock = driver.clock(deployment.locals, clocks)
@@ -176,12 +181,13 @@ def directions(profile: Profile) -> dict[tuple[str, str], LinkState]:
     return links
 
 
-def _release(driver: Driver, deployment: LocalDeployment, vendor: VendorAuthority) -> None:
+def _release(driver: Driver, deployment: LocalDeployment, vendor: VendorAuthority, served: Mapping[str, str]) -> None:
     """What the vendor signed, and where it is to be seen."""
     for node in deployment.locals.values():
         if "companyos" in driver.images:
             node.config["image"] = driver.images["companyos"]
-    deployment.release = InstalledRelease(sign_manifest(vendor, VERSION, images=driver.images), deployment.locals)
+    manifest = sign_manifest(vendor, VERSION, images=driver.images, models=served)
+    deployment.release = InstalledRelease(manifest, deployment.locals)
 
 
 def _custody(driver: Driver, deployment: LocalDeployment) -> None:
@@ -259,6 +265,7 @@ def _start(driver: Driver, deployment: LocalDeployment, progress: Progress) -> N
             if node.name in deployment.directories:
                 deployment.directories[node.name].prepare()
             node.wait_ready(max(deployment.ready_limit_s[node.name] * 2, PATIENCE_S))
+            models.await_answer(node)
             deployment.ready_s[node.name] = time.monotonic() - began
             progress(f"{node.name} ready in {deployment.ready_s[node.name]:.1f} s")
         except BaseException as error:

@@ -33,13 +33,14 @@ def _asking(query: str) -> Channel:
 
 def _channels(node: Node, client: Client, canary: str) -> dict[str, tuple[Channel, bytes]]:
     """Every way to sealed content: name -> (one attempt, what only content has)."""
-    near = create_entity(client, "custody", {"secret": canary}, labels=["sealed"])
-    far = create_entity(client, "custody", {"secret": canary + "-far"})
+    kind = f"custody-{uuid.uuid4().hex}"  # of its own: a page of all entities need not have it
+    near = create_entity(client, kind, {"secret": canary}, labels=["sealed"])
+    far = create_entity(client, kind, {"secret": canary + "-far"})
     edge = create_relationship(client, near["id"], far["id"], "beside", {"secret": canary})
     walk = f'graphNeighborhood(startEntityId: "{near["id"]}") {{ entities {{ props }} }}'
     queries = {
         "entity": f'{{ entity(id: "{near["id"]}") {{ props }} }}',
-        "entities": "{ entities(limit: 1000) { props } }",
+        "entities": f"{{ entities(kind: {literal(kind)}) {{ props }} }}",
         "search": f"{{ searchEntities(text: {literal(canary)}) {{ props }} }}",
         "relationship": f'{{ relationship(id: "{edge["id"]}") {{ props }} }}',
         "neighborhood": f"{{ {walk} }}",

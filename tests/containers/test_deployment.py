@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from container_kit import until
 import profiles
 from environments import provision
 from environments.contract import Capability, TransportError
+from environments.drivers.containers import classdata
 from environments.drivers.containers.engine import Containers, Spec
 from environments.drivers.containers.runner import ContainerRunner
 from environments.drivers.local.deployment import LocalDeployment
@@ -219,3 +221,25 @@ def test_capabilities_of_the_driver(deployment: LocalDeployment) -> None:
         Capability.CONTAINERS,
     }
     assert asked <= deployment.capabilities
+
+
+def test_neo4j_starts_with_the_dumped_classes(deployment: LocalDeployment, images: Mapping[str, Built]) -> None:
+    if "neo4j" not in images:
+        pytest.skip("no image neo4j. Run `conform images build`")
+    pid = deployment.locals["saas"].pid("neo4j")
+    assert f"{classdata.FOLDER}/{classdata.FILE}" in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
+
+
+def test_a_node_serves_the_model_that_its_release_lists(deployment: LocalDeployment, edge: LocalNode) -> None:
+    if Capability.MODEL_SERVER not in deployment.capabilities:
+        pytest.skip(deployment.missing[Capability.MODEL_SERVER])
+    ask = {"messages": [{"role": "user", "content": "say something"}], "max_tokens": 4}
+    answers = [
+        edge.login(edge.user("analyst")).data("POST", "/v1/chat/completions", json=ask, timeout_s=60) for _ in range(2)
+    ]
+    said = [answer.json()["choices"][0]["message"]["content"] for answer in answers]
+    assert said[0] and said[0] == said[1]
+    artifacts = edge.http().request("GET", edge.url("data") + "/version").json()["artifacts"]
+    model = next(each for each in artifacts if each["kind"] == "model")
+    file = deployment.release.models(edge.name)[model["name"]]
+    assert model["digest"] == f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}"

@@ -7,10 +7,13 @@ import json
 import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace as changed
+from pathlib import Path
 from typing import Any
 
+from environments.drivers import models
 from environments.drivers.containers.engine import Containers, Spec, Started
 from environments.drivers.defects import Replace, driver_defect
+from environments.drivers.local.deployment import LocalDeployment
 
 WAITS = ("/usr/bin/python3", "-c", "import signal; signal.pause()")
 FLOATING, CHANGED = "companyos-conform/floating", "companyos-conform/changed"
@@ -179,3 +182,18 @@ def container_with_an_old_sbom(replace: Replace) -> None:
         _put(container, "/usr/share/sbom", "companyos.cdx.json", json.dumps(document).encode(), 0o644)
 
     _another_image(replace, change)
+
+
+@driver_defect(kills=("FUN-02",), drivers=("containers",), modes=("A", "B", "D"))
+def container_model_quantised_on_site(replace: Replace) -> None:
+    """To save memory somebody quantised the model again where it runs: it has the name, and not the bytes."""
+    genuine = models.put_within
+
+    def put_within(deployment: LocalDeployment, server: models.ModelServer | str) -> dict[str, str]:
+        released = genuine(deployment, server)
+        for node in models.served(deployment) if released else ():
+            path = Path(node.config["model_file"])
+            path.write_bytes(path.read_bytes() + b"\0")
+        return released
+
+    replace(models, "put_within", put_within)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import resource
 import select
 import signal
+import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -181,6 +183,18 @@ class Containers:
                 return code, said(started.container)
         finally:
             self.remove(started)
+
+    def file_of(self, image: Built, path: str) -> bytes:
+        """A file of an image, by a container that is never started."""
+        with asking(f"reading {path} of {image.name}"):
+            made = self.client.containers.create(image.image_id, labels=self._labels, network_mode="none")
+            try:
+                with tarfile.open(fileobj=io.BytesIO(b"".join(made.get_archive(path)[0]))) as tar:
+                    file = tar.extractfile(tar.getmembers()[0])
+                    assert file is not None, f"{path} is no file"
+                    return file.read()
+            finally:
+                made.remove(force=True)
 
     def remove(self, started: Started) -> None:
         """With all it wrote. Nothing happens if it is gone."""

@@ -12,7 +12,7 @@ from environments.companyos.vendor import enrol
 from environments.contract import Capability, SuiteError
 from environments.directories import dex, slapd
 from environments.drivers import provisioning
-from environments.drivers.containers import custody
+from environments.drivers.containers import classdata, custody
 from environments.drivers.containers.clusters import make_cluster
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
 from environments.drivers.containers.pods import Pod, start_pods, write_names
@@ -25,9 +25,10 @@ from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.node import LocalNode, NotReady
 from environments.drivers.local.nodes import seed_user
 from environments.drivers.local.provision import namespaced
+from environments.drivers.models import FILE, FOLDER, ModelServer
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Component, Runner
-from environments.drivers.servers import Servers
+from environments.drivers.servers import CORE, Servers
 from environments.images import EngineMissing, ImagesMissing, built, engine
 from environments.images.manifest import BUILD, Built, current
 from environments.network.toxics.client import Toxiproxy, ToxiproxyError
@@ -75,10 +76,12 @@ class ContainersDriver:
         self.images: Mapping[str, str] = {name: each.image_id for name, each in self.built.items()}
         self._containers: Containers
         self._pods: Mapping[str, Pod] = {}
+        self._core = False  # whether a node of it stands on servers
 
     def sites(
         self, profile: Profile, run_id: str, seed: int, workdir: Path, network_defects: Sequence[str]
     ) -> LocalDeployment:
+        self._core = any(node.variant in CORE for node in profile.nodes.values())
         names = write_names(workdir, profile.sites)
         self._containers = Containers(run_id, f"{profile.id}-{workdir.name.rpartition('-')[2]}", names)
         try:
@@ -119,7 +122,15 @@ class ContainersDriver:
         def had(name: str) -> Sequence[str] | str:
             return () if name in self.images else f"no image {name}. Run `conform images build`"
 
-        return Servers(had("neo4j"), had("opa"), inside=True)
+        if "neo4j" not in self.images or not self._core:
+            return Servers(had("neo4j"), had("opa"), inside=True)
+        folder = classdata.kept(self._containers, self.built["neo4j"], self.built["companyos"])
+        return Servers((), had("opa"), True, {folder: (classdata.FOLDER, "ro")}, classdata.USE)
+
+    def models(self) -> ModelServer | str:
+        if "llama" not in self.built:
+            return "no image llama. Run `conform images build`"
+        return ModelServer((), self._containers.file_of(self.built["llama"], f"{FOLDER}/{FILE}"))
 
     def directories(self) -> Programs | str:
         absent = [name for name in ("directory", "idp") if name not in self.built]

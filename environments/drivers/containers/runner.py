@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CONFIG, DATA = "/etc/companyos", "/var/lib/companyos"
 HSM, TPM = "/var/lib/softhsm", "/run/tpm"
+MODELS = "/usr/share/models"
 CLUSTER, SOCKETS = "/var/lib/postgresql/data", "/run/postgresql"
 NOTICED_S = 10.0  # within which an engine says that a process which has ended has ended
 _SIGNALLED = 128  # an exit code above it: the number of the signal that ended it
@@ -57,7 +58,7 @@ class Folders:
     def inside(self) -> Mapping[Path, str]:
         services = {self.home / "config": CONFIG, self.data: DATA, self.home / "sockets": SOCKETS}
         keepers = {self.home / "hsm": HSM, self.home / "tpm": TPM}
-        return services | {self.cluster: CLUSTER} | keepers
+        return services | {self.cluster: CLUSTER, self.home / "models": MODELS} | keepers
 
 
 @dataclass
@@ -117,8 +118,12 @@ class ContainerRunner:
 
     def _product_mounts(self) -> dict[Path, tuple[str, str]]:
         mounts = {self.folders.home / "config": (CONFIG, "ro"), self.folders.data: (DATA, "rw")}
-        keepers = {self.folders.home / "hsm": (HSM, "rw"), self.folders.home / "tpm": (TPM, "rw")}
-        return mounts | {path: where for path, where in keepers.items() if path.exists()}
+        some = {
+            self.folders.home / "hsm": (HSM, "rw"),
+            self.folders.home / "tpm": (TPM, "rw"),
+            self.folders.home / "models": (MODELS, "ro"),
+        }
+        return mounts | {path: where for path, where in some.items() if path.exists()}
 
     def spec(
         self,

@@ -14,7 +14,7 @@ from environments.companyos import install as companyos_install
 from environments.companyos.config import NodeConfig
 from environments.companyos.vendor import enrol
 from environments.contract import Capability, LinkState, SuiteError
-from environments.drivers import provisioning, servers
+from environments.drivers import models, provisioning, servers
 from environments.drivers.directories import Programs, of_this_host
 from environments.drivers.local import custody, dependencies, faketime, postgres
 from environments.drivers.local.clock import NoClock, SiteClock
@@ -22,6 +22,7 @@ from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.node import LocalNode
 from environments.drivers.local.nodes import seed_user
 from environments.drivers.local.processes import ProcessRunner
+from environments.drivers.models import ModelServer
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Runner
 from environments.drivers.servers import Servers
@@ -74,6 +75,9 @@ class LocalDriver:
 
     def servers(self) -> Servers:
         return servers.of_this_host()
+
+    def models(self) -> ModelServer | str:
+        return models.of_this_host()
 
     def directories(self) -> Programs | str:
         return of_this_host()
