@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from environments.companyos import limits
+from environments.companyos import inference, limits
 from environments.companyos.config import NodeConfig
 from environments.companyos.services import Services
 
 PRODUCT = "companyos"
 SERVED = ("control", "data", "edge")  # what else a node is made of listens on loopback
-_probe: dict[str, tuple[float, bool]] = {}
-PROBE_TTL_S = 2.0
-
-
-def model_answers(url: str | None) -> bool:
-    """Does a model server answer there? Asked at most every PROBE_TTL_S, within half a second."""
-    if url is None:
-        return False
-    at, answered = _probe.get(url, (0.0, False))
-    if time.monotonic() - at < PROBE_TTL_S and at:
-        return answered
-    try:
-        with urllib.request.urlopen(url.rstrip("/") + "/v1/models", timeout=0.5) as response:  # fixed by configuration
-            answered = response.status == 200
-    except (urllib.error.URLError, OSError, ValueError):
-        answered = False
-    _probe[url] = (time.monotonic(), answered)
-    return answered
 
 
 def components(services: Services) -> dict[str, dict[str, Any]]:
     mode = services.config.mode
     edge, hosted = mode == "D", mode in ("A", "B")
-    inference = model_answers(services.config.model_server)
+    infers = inference.answers(services.config.model_server)
 
     def part(present: bool, kind: str) -> dict[str, Any]:
         return {"present": present, "kind": kind if present else "none"}
@@ -52,7 +31,7 @@ def components(services: Services) -> dict[str, dict[str, Any]]:
         "graph": part(True, services.graph.kind),
         "policy": part(True, services.policy.kind),
         "maestro": part(True, "local-agent" if edge else "orchestrator"),
-        "inference": part(inference, "slm" if edge else "llm"),
+        "inference": part(infers, "slm" if edge else "llm"),
         "billing": part(hosted, "stripe"),
         "directory": part(hosted, "own" if mode == "A" else "federated"),
     }
@@ -66,7 +45,7 @@ def capabilities(services: Services) -> list[str]:
         found |= {"billing", "directory"}
     if mode != "A":
         found |= {"licence", "bundle"}
-    if model_answers(services.config.model_server):
+    if inference.answers(services.config.model_server):
         found.add("inference")
     return sorted(found)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -12,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from environments.companyos import inference
 from environments.companyos.errors import ApiError
 from environments.companyos.identity import TOKEN_TTL_S
 from environments.companyos.services import SYSTEM_TENANT, Services
@@ -104,23 +103,6 @@ def event_routes(services: Services) -> list[Route]:
     return [Route("/v1/events", events)]
 
 
-def complete(url: str, body: dict[str, Any]) -> tuple[int, bytes, str]:
-    """Forward to the site's model server: status, body, media type."""
-    data = json.dumps(body).encode()
-    request = urllib.request.Request(
-        url.rstrip("/") + "/v1/chat/completions", data=data, headers={"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=300) as answer:
-            return answer.status, answer.read(), answer.headers.get("content-type", "application/json")
-    except urllib.error.HTTPError as error:
-        if error.code < 500:
-            raise ApiError("INVALID", message="the model server refused the request") from error
-        raise ApiError("UNAVAILABLE", message="the model server failed") from error
-    except (urllib.error.URLError, OSError) as error:
-        raise ApiError("UNAVAILABLE", message="the model server does not answer") from error
-
-
 def inference_routes(services: Services) -> list[Route]:
     async def chat(request: Request) -> Response:
         principal = await run_in_threadpool(services.authenticate, request)
@@ -128,7 +110,7 @@ def inference_routes(services: Services) -> list[Route]:
             raise ApiError("CAPABILITY_ABSENT", message="this node has no model server")
         await run_in_threadpool(services.authorize, principal, "inference.use", "inference")
         body = await read_json(request)
-        status, content, media = await run_in_threadpool(complete, services.config.model_server, body)
+        status, content, media = await run_in_threadpool(inference.complete, services.config.model_server, body)
         return Response(content, status, media_type=media)
 
     return [Route("/v1/chat/completions", chat, methods=["POST"])]

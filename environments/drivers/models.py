@@ -23,7 +23,8 @@ from environments.drivers.runner import Component
 
 LLAMA = "CONFORM_LLAMA"  # llama.cpp's llama-server
 VARIANTS = ("edge", "saas", "dedicated")
-ALIAS, FILE, FOLDER = "companyos-tiny", "tiny.gguf", "/usr/share/models"  # the last two as in its image
+ALIAS, FILE = "companyos-tiny", "tiny.gguf"
+SHIPPED, FOLDER = "/usr/share/models", "/var/lib/models"  # in its image; where a node in containers has the release's
 PORT, PROGRAM, MEMORY_BYTES, READY_S = 8080, "/usr/bin/llama-server", 256 << 20, 30.0
 NO_GPU = "on-prem nodes serve a model with a GPU only, and this deployment has none"
 

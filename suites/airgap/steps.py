@@ -71,7 +71,7 @@ def apply_all(client: Client, vectors: Iterable[Vector]) -> list[Answered]:
     return answers
 
 
-STANDS_ON = frozenset({"postgres", "neo4j", "opa", "tpm"})
+STANDS_ON = frozenset({"postgres", "neo4j", "opa", "llama", "tpm"})
 
 
 def restart(

@@ -64,7 +64,7 @@ def _database_unusable(node: Node) -> Iterator[None]:
     files = [p for p in node.data_dir.rglob("*") if p.is_file() and p.read_bytes()[:15] == b"SQLite format 3"]
     if not files:
         untestable("file-access: no SQLite database under the node's data directory")
-    service = next(iter(node.services))
+    service = "edge" if "edge" in node.services else "data"
     node.kill(service)
     aside = [(path, path.with_name(path.name + ".aside")) for path in files]
     for path, away in aside:

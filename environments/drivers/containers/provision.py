@@ -25,7 +25,7 @@ from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.node import LocalNode, NotReady
 from environments.drivers.local.nodes import seed_user
 from environments.drivers.local.provision import namespaced
-from environments.drivers.models import FILE, FOLDER, ModelServer
+from environments.drivers.models import FILE, SHIPPED, ModelServer
 from environments.drivers.provisioning import Clocks
 from environments.drivers.runner import Component, Runner
 from environments.drivers.servers import CORE, Servers
@@ -130,7 +130,7 @@ class ContainersDriver:
     def models(self) -> ModelServer | str:
         if "llama" not in self.built:
             return "no image llama. Run `conform images build`"
-        return ModelServer((), self._containers.file_of(self.built["llama"], f"{FOLDER}/{FILE}"))
+        return ModelServer((), self._containers.file_of(self.built["llama"], f"{SHIPPED}/{FILE}"))
 
     def directories(self) -> Programs | str:
         absent = [name for name in ("directory", "idp") if name not in self.built]

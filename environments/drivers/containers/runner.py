@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from environments.contract import ContainerFacts, Limits, Resources
+from environments.drivers import models
 from environments.drivers.containers import labels
 from environments.drivers.containers.cgroups import GroupResources
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers, Spec, Started, asking, said
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 CONFIG, DATA = "/etc/companyos", "/var/lib/companyos"
 HSM, TPM = "/var/lib/softhsm", "/run/tpm"
-MODELS = "/usr/share/models"
 CLUSTER, SOCKETS = "/var/lib/postgresql/data", "/run/postgresql"
 NOTICED_S = 10.0  # within which an engine says that a process which has ended has ended
 _SIGNALLED = 128  # an exit code above it: the number of the signal that ended it
@@ -58,7 +58,7 @@ class Folders:
     def inside(self) -> Mapping[Path, str]:
         services = {self.home / "config": CONFIG, self.data: DATA, self.home / "sockets": SOCKETS}
         keepers = {self.home / "hsm": HSM, self.home / "tpm": TPM}
-        return services | {self.cluster: CLUSTER, self.home / "models": MODELS} | keepers
+        return services | {self.cluster: CLUSTER, self.home / "models": models.FOLDER} | keepers
 
 
 @dataclass
@@ -121,7 +121,7 @@ class ContainerRunner:
         some = {
             self.folders.home / "hsm": (HSM, "rw"),
             self.folders.home / "tpm": (TPM, "rw"),
-            self.folders.home / "models": (MODELS, "ro"),
+            self.folders.home / "models": (models.FOLDER, "ro"),
         }
         return mounts | {path: where for path, where in some.items() if path.exists()}
 
