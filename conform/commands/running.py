@@ -106,15 +106,16 @@ def _all_profiles() -> list[str]:
 
 
 def _workers(asked: str | None, names: list[str], only: list[str] | None, driver: str) -> int:
-    """Two deployments per core, since checks mostly wait, where there is more than one to stand up; one per core of
+    """Two deployments per core, since checks mostly wait, where there is more than one to stand up; three on two of
     containers, whose databases take one to start. 0: no workers."""
     from conform.settings import BadArguments
 
     cores = len(os.sched_getaffinity(0))
     if asked is None:
-        return (
-            0 if only and len(names) == 1 else max(2, min(cores if driver == "containers" else 2 * cores, len(names)))
-        )
+        if only and len(names) == 1:
+            return 0
+        most = cores + cores // 2 if driver == "containers" else 2 * cores
+        return max(2, min(most, len(names)))
     if asked == "auto":
         return cores
     if not asked.isdecimal():
