@@ -83,6 +83,9 @@ def kills_of(rows: Iterable[Row]) -> dict[str, list[str]]:
     return dict(sorted(kills.items()))
 
 
+PUBLISHED = Path(__file__).parent / "published"  # kill-matrix.json, and kill-matrix-DRIVER.json of other drivers
+
+
 def suites_digest(folder: Path = SUITES) -> str:
     """SHA-256 over the sources and data of the suites: a matrix is of these suites or of others."""
     total = hashlib.sha256()
@@ -98,7 +101,7 @@ def name_of(driver: str) -> str:
     return "kill-matrix" if driver == "local" else f"kill-matrix-{driver}"
 
 
-def published(folder: Path = SUITES.parent / "docs", driver: str = "local") -> dict[str, Any] | None:
+def published(folder: Path = PUBLISHED, driver: str = "local") -> dict[str, Any] | None:
     """The published matrix of that driver; None if there is none that can be read."""
     try:
         document = json.loads((folder / f"{name_of(driver)}.json").read_text(encoding="utf-8"))
@@ -107,11 +110,12 @@ def published(folder: Path = SUITES.parent / "docs", driver: str = "local") -> d
     return document if isinstance(document, dict) else None
 
 
-def publish(matrix: Matrix, folder: Path) -> list[Path]:
-    """Write kill-matrix.json and kill-matrix.md (for other drivers with its name at the end), without the places of
-    this machine's logs."""
-    folder.mkdir(exist_ok=True)
-    as_json, as_text = (folder / f"{name_of(matrix.driver)}.{kind}" for kind in ("json", "md"))
+def publish(matrix: Matrix, docs: Path, folder: Path = PUBLISHED) -> list[Path]:
+    """Write kill-matrix.json, which installations carry, and into docs kill-matrix.md (for other drivers with its name
+    at the end), without the places of this machine's logs."""
+    for each in (docs, folder):
+        each.mkdir(exist_ok=True)
+    as_json, as_text = (where / f"{name_of(matrix.driver)}.{kind}" for where, kind in ((folder, "json"), (docs, "md")))
     anywhere = matrix.model_copy(update={"rows": [row.model_copy(update={"log": ""}) for row in matrix.rows]})
     as_json.write_text(anywhere.model_dump_json(indent=1) + "\n", encoding="utf-8")
     as_text.write_text("\n".join(markdown(matrix)) + "\n", encoding="utf-8")

@@ -141,11 +141,11 @@ def test_the_digest_is_of_what_was_found_and_not_of_when() -> None:
 
 def test_what_is_published_is_read_again(tmp_path: Path) -> None:
     made = matrix(row("a", Fate.KILLED, ISO_08="fail"))
-    publish(made, tmp_path / "docs")
+    publish(made, tmp_path / "docs", tmp_path / "docs")
     assert (published(tmp_path / "docs") or {})["digest"] == made.digest
     assert published(tmp_path / "docs", "containers") is None
     other = made.model_copy(update={"driver": "containers"}).sealed()
-    publish(other, tmp_path / "docs")
+    publish(other, tmp_path / "docs", tmp_path / "docs")
     assert (published(tmp_path / "docs", "containers") or {})["digest"] == other.digest != made.digest
     assert (published(tmp_path / "docs") or {})["digest"] == made.digest
     text = (tmp_path / "docs" / "kill-matrix.md").read_text()
