@@ -37,7 +37,7 @@ def kill_matrix(
         bool, typer.Option("--clean/--no-clean", help="Run the claimed checks without defects too.")
     ] = True,
     run_dir: Annotated[Path | None, typer.Option(help="Where the runs go. Default: runs/kill-<run id>.")] = None,
-    publish: Annotated[bool, typer.Option("--publish", help="Make it the published one, of these suites: META-01.")] = False,
+    publish: Annotated[bool, typer.Option("--publish", help="Make it the published one: META-01.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the matrix as JSON.")] = False,
 ) -> None:
     """Switch each defect on and see that its requirements turn red, and that a sample stays green.

