@@ -32,8 +32,9 @@ class OwnEngine:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(["dockerd", *options], stdout=log, stderr=log, start_new_session=True)
         if not until(self.answers, START_S):
+            said = (self.folder / "log").read_text(encoding="utf-8")[-1500:]
             self.close()
-            raise RuntimeError(f"dockerd did not start: {(self.folder / 'log').read_text()[-500:]}")
+            raise RuntimeError(f"dockerd did not start: {said}")
 
     def answers(self) -> bool:
         import docker
@@ -56,9 +57,11 @@ class OwnEngine:
         )
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel does when memory is short. What runs in its containers runs on."""
+        """SIGKILL, as the kernel does when memory is short. What runs in its containers runs on; its containerd goes
+        with it, and where nobody reaps that, the next one would wait for the zombie to answer."""
         self.process.kill()
         self.process.wait()
+        (self.folder / "exec-root" / "containerd" / "containerd.pid").unlink(missing_ok=True)
 
     def close(self) -> None:
         if self.process.poll() is None:

@@ -24,6 +24,7 @@ PROVISION = """
 import os, profiles, signal
 from environments import provision
 def told(what): print(what, flush=True)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 with provision(profiles.load("edge-dil"), driver="containers", run_id=os.environ["RUN_ID"], calibrate=False,
                progress=told):
     print("up", flush=True)
