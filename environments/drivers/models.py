@@ -91,8 +91,7 @@ def await_answer(node: LocalNode) -> None:
     url = node.url("data") + "/.well-known/companyos"
     deadline = time.monotonic() + READY_S
     while True:
-        answer = node.http().request("GET", url)
-        if b'"inference"' in answer.body and "inference" in answer.json()["capabilities"]:
+        if "inference" in node.http().request("GET", url).json()["capabilities"]:
             return
         if not node.alive("llama") or time.monotonic() > deadline:
             raise SuiteError(f"{node.name}: llama-server does not answer. It said: {node.logs('llama')[-500:]}")

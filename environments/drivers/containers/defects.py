@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from environments.drivers import models
-from environments.drivers.containers.engine import Containers, Spec, Started
+from environments.drivers.containers.engine import Containers, Spec, Started, content_of
 from environments.drivers.defects import Replace, driver_defect
 from environments.drivers.local.deployment import LocalDeployment
 
@@ -92,7 +92,7 @@ def container_by_floating_tag(replace: Replace) -> None:
     def start(self: Containers, spec: Spec) -> Started:
         if not spec.role.endswith(PRODUCT):
             return genuine(self, spec)
-        tag = self._name[-40:]
+        tag = _tag(self)
         self.client.images.get(spec.image.image_id).tag(FLOATING, tag)
         return genuine(self, changed(spec, image=changed(spec.image, image_id=f"{FLOATING}:{tag}")))
 
@@ -117,7 +117,7 @@ def _another_image(replace: Replace, change: Callable[[Any], None]) -> None:
         container = self.client.containers.create(spec.image.image_id, labels=self._labels, network_mode="none")
         try:
             change(container)
-            made = container.commit(CHANGED, self._name[-40:])
+            made = container.commit(CHANGED, _tag(self))
         finally:
             container.remove(force=True)
         return genuine(self, changed(spec, image=changed(spec.image, image_id=str(made.id))))
@@ -126,12 +126,17 @@ def _another_image(replace: Replace, change: Callable[[Any], None]) -> None:
     _remove_after(replace, CHANGED)
 
 
+def _tag(deployment: Containers) -> str:
+    """Of the images that are made for it: the end of its name, which as a tag may not begin with a dash."""
+    return deployment._name[-40:].lstrip("-")
+
+
 def _remove_after(replace: Replace, repository: str) -> None:
     """The images that a defect made for this deployment go with it."""
     genuine = Containers.close
 
     def close(self: Containers) -> None:
-        tag = f":{self._name[-40:]}"
+        tag = f":{_tag(self)}"
         closed = self._closed.is_set()
         found = [] if closed else self.client.images.list(name=repository)
         names = [name for image in found for name in image.tags if name.endswith(tag)]
@@ -170,12 +175,7 @@ def container_with_an_old_sbom(replace: Replace) -> None:
     """The SBOM is that of the last release: the versions in it are not those in the image."""
 
     def change(container: Any) -> None:
-        path = "/usr/share/sbom/companyos.cdx.json"
-        stream, _ = container.get_archive(path)
-        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
-            file = tar.extractfile(tar.getmembers()[0])
-            assert file is not None
-            document = json.loads(file.read())
+        document = json.loads(content_of(container, "/usr/share/sbom/companyos.cdx.json"))
         for component in document["components"]:
             if component["name"].lower() == "starlette":
                 component["version"] = "0.1.0"

@@ -189,10 +189,7 @@ class Containers:
         with asking(f"reading {path} of {image.name}"):
             made = self.client.containers.create(image.image_id, labels=self._labels, network_mode="none")
             try:
-                with tarfile.open(fileobj=io.BytesIO(b"".join(made.get_archive(path)[0]))) as tar:
-                    file = tar.extractfile(tar.getmembers()[0])
-                    assert file is not None, f"{path} is no file"
-                    return file.read()
+                return content_of(made, path)
             finally:
                 made.remove(force=True)
 
@@ -248,6 +245,15 @@ class Containers:
 
 def said(container: Container) -> str:
     return container.logs(stdout=True, stderr=True).decode("utf-8", "replace")
+
+
+def content_of(container: Container, path: str) -> bytes:
+    """Of a file in it, started or not."""
+    stream, _ = container.get_archive(path)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as tar:
+        file = tar.extractfile(tar.getmembers()[0])
+        assert file is not None, f"{path} is no file"
+        return file.read()
 
 
 def _remove(container: Container) -> None:
