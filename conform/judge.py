@@ -38,8 +38,8 @@ PASSED = Judged(Verdict.PASS)
 def of_exception(error: BaseException, breach: str = "") -> Judged:
     """The verdict that an exception out of a check stands for.
 
-    breach: an answer to the check that breaks the contract's form, if there was one. Then what nobody foresaw, a KeyError
-    say, is the deployment's fault; without one it is a mistake of the suite."""
+    breach: an answer to the check that breaks the contract's form, if there was one. Then what nobody foresaw, a
+    KeyError say, is the deployment's fault; without one it is a mistake of the suite."""
     text = _said(error) or type(error).__name__
     if isinstance(error, BaseExceptionGroup):
         return _of_group(error, breach)
