@@ -18,9 +18,9 @@ from environments.contract import (
     User,
     untestable,
 )
-from environments.contract.deployment import UNCODED
 from environments.contract.exchanges import asked, head
 from environments.contract.exchanges import redact as redact
+from environments.contract.messages import UNCODED
 from environments.contract.wire import breach
 
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from environments.contract.deployment import HttpSession, Node, Response, User
+from environments.contract.deployment import HttpSession, Node, User
 from environments.contract.exchanges import head
+from environments.contract.messages import Response
 
 
 class HttpClient:

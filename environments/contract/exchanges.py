@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from environments.contract.deployment import Request, Response, TransportError
+from environments.contract.messages import Request, Response, TransportError
 
 KEPT = 8  # exchanges
 HEAD_CHARS = 600  # of a body

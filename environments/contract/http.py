@@ -14,8 +14,8 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
-from environments.contract.deployment import Request, Response, TransportError
 from environments.contract.exchanges import EXCHANGES
+from environments.contract.messages import Request, Response, TransportError
 
 SocketFactory = Callable[[int, int], socket.socket]  # (family, type) -> socket that belongs to the site
 LIMIT_BYTES = 32 * 1024 * 1024

@@ -30,8 +30,8 @@ from graphql import (
     parse,
 )
 
-from environments.contract.deployment import Request, Response
 from environments.contract.exchanges import graphql_document
+from environments.contract.messages import Request, Response
 
 SDL = Path(__file__).parents[1] / "companyos" / "schema.graphql"  # published with the contract: its one source
 Shape = Any  # a type, {field: shape} of an object, [shape] of a list, (key, shape) of an object with keys of its own
