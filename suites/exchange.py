@@ -24,10 +24,22 @@ from environments.contract.messages import UNCODED
 from environments.contract.wire import breach
 
 
-def shown(response: Response, limit: int = 400) -> dict[str, Any]:
+class Shown(dict[str, Any]):
+    """An exchange: as evidence a mapping, in a sentence what was asked and what was answered."""
+
+    def __str__(self) -> str:
+        asked_ = f"{self['request']} " if "request" in self else ""
+        code = f" with code {self['code']}" if self["code"] is not None else ""
+        return f"{asked_}was answered {self['status']}{code}: {self['body']}"
+
+    __format__ = object.__format__
+
+
+def shown(response: Response, limit: int = 400) -> Shown:
     """An exchange as evidence: what was asked and by whom, status, error code and the head of the body; no tokens."""
-    told: dict[str, Any] = {"request": asked(response.request, 200)} if response.request else {}
-    return {**told, "status": response.status, "code": response.error_code, "body": head(response.body, limit)}
+    told = Shown(request=asked(response.request, 200)) if response.request else Shown()
+    told.update(status=response.status, code=response.error_code, body=head(response.body, limit))
+    return told
 
 
 def document(response: Response) -> dict[str, Any]:
@@ -54,7 +66,7 @@ def data_of(response: Response, what: str) -> dict[str, Any]:
     AssertionError naming `what` otherwise."""
     assert_no_crash(response, what)
     body = document(response)
-    assert response.status == 200 and not body.get("errors"), f"{what}: {shown(response)}"
+    assert response.status == 200 and not body.get("errors"), f"{what}: expected data and no error: {shown(response)}"
     data = body.get("data")
     assert isinstance(data, dict), f"{what}: no data: {shown(response)}"
     broken = breach(response)
