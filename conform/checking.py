@@ -178,7 +178,7 @@ class Checking:
         if judged is None:
             judged = PASSED if error is None else judge.of_exception(error, judge.breach_in(EXCHANGES.last()))
         running.duration_s = time.monotonic() - running.began_s
-        running.exchanges = EXCHANGES.evidence()
+        running.exchanges = EXCHANGES.evidence(f"{judged.reason} {running.evidence.observed}")
         if problems:
             judged = Judged(Verdict.ERROR, f"the schedule was not played as asked: {'; '.join(problems)}")
         if deployment is not None:

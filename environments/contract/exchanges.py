@@ -10,13 +10,16 @@ import json
 import re
 import threading
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from typing import Any
 
 from environments.contract.messages import Request, Response, TransportError
 
 KEPT = 8  # exchanges
+KEPT_STEPS = 100
 HEAD_CHARS = 600  # of a body
 KEPT_BYTES = 64 * 1024  # of a body, until the check is judged
 REDACTED = "<redacted>"
@@ -110,39 +113,70 @@ class Exchange:
         }
 
 
+_STEP: ContextVar[str] = ContextVar("step", default="")
+
+
+@contextmanager
+def named(step: str) -> Iterator[None]:
+    """What is asked within it belongs to this step of the check, by the name that its problem will have."""
+    before = _STEP.set(step)
+    try:
+        yield
+    finally:
+        _STEP.reset(before)
+
+
 class Exchanges:
-    """The last few. Thread-safe."""
+    """The last few, and the last of each named step: a check may find long afterwards what was wrong. Thread-safe."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._lock = threading.Lock()
         self._last: deque[Exchange] = deque(maxlen=kept)
+        self._steps: dict[str, Exchange] = {}
         self._count = 0
 
     def forget(self) -> None:
         with self._lock:
             self._last.clear()
+            self._steps.clear()
             self._count = 0
 
     def note(self, request: Request, answer: Response | TransportError) -> None:
         with self._lock:
             self._count += 1
-            self._last.append(Exchange(self._count, _cut(request), _cut(answer)))
+            made = Exchange(self._count, _cut(request), _cut(answer))
+            self._last.append(made)
+            self._keep(_STEP.get(), made)
+
+    def cite(self, step: str, answer: Response) -> None:
+        """Keep the exchange that this answer ended, under the name that the problem will have."""
+        if answer.request is not None:
+            with self._lock:
+                self._keep(step, Exchange(self._count, _cut(answer.request), _cut(answer)))
+
+    def _keep(self, step: str, exchange: Exchange) -> None:
+        if step:
+            self._steps.pop(step, None)
+            self._steps[step] = exchange
+            if len(self._steps) > KEPT_STEPS:
+                del self._steps[next(iter(self._steps))]
 
     def last(self) -> list[Exchange]:
         with self._lock:
             return list(self._last)
 
-    def evidence(self) -> dict[str, Any]:
-        """For a verdict; empty if nothing was said."""
+    def evidence(self, reason: str = "") -> dict[str, Any]:
+        """For a verdict: the last, and those of the steps that its reason names; empty if nothing was said."""
         last = self.last()
         if not last:
             return {}
-        return {"exchanges": self._count, "the last of them": [exchange.told() for exchange in last]}
+        with self._lock:
+            steps = [(name, exchange) for name, exchange in self._steps.items() if name in reason][:KEPT]
+        told = {"exchanges": self._count, "the last of them": [exchange.told() for exchange in last]}
+        return {**told, **({"of what is named": {name: each.told() for name, each in steps}} if steps else {})}
 
 
 def _cut(message: Any) -> Any:
-    from dataclasses import replace
-
     body = getattr(message, "body", None)
     if body is None or len(body) <= KEPT_BYTES:
         return message

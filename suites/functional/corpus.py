@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from environments.contract import Client, Response, vacuous
+from environments.contract.exchanges import named
 from suites.exchange import assert_no_crash
 from suites.waiting import wait_until
 
@@ -109,7 +110,11 @@ def _at(answer: Response, path: str) -> Any:
 
 def replay(client: Client, chosen: Sequence[Operation]) -> Results:
     session = Replay(client)
-    return {operation["name"]: session.run(operation) for operation in chosen}
+    found = {}
+    for operation in chosen:
+        with named(operation["name"]):
+            found[operation["name"]] = session.run(operation)
+    return found
 
 
 def declared(chosen: Sequence[Operation], mode: str) -> dict[str, str]:

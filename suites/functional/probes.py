@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from environments.contract import Client, Node, Response, vacuous
+from environments.contract.exchanges import named
 from suites.exchange import ask, data_of, document
 from suites.product import literal
 
@@ -125,7 +126,11 @@ def judge_claims(claimed: Mapping[str, bool], probed: Mapping[str, bool]) -> lis
 
 
 def results(probing: Probing, probes: Mapping[str, Callable[[Probing], bool]]) -> dict[str, bool]:
-    return {name: probe(probing) for name, probe in probes.items()}
+    found = {}
+    for name, probe in probes.items():
+        with named(f"{name} "):  # a problem begins with the name of the claim
+            found[name] = probe(probing)
+    return found
 
 
 def limits_hold(probing: Probing, limits: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from environments.contract import Node, TransportError, vacuous
+from environments.contract.exchanges import EXCHANGES
 
 ABSENT = "00000000-0000-4000-8000-000000000000"  # an id that gets as far as the database, and fails there
 FLOOR = 5_000  # operations that must have completed before their silence means anything
@@ -118,6 +119,7 @@ def interleave(
                 continue
             leak = _leak(kind, answer.status, answer.body, own, other)
             if leak:
+                EXCHANGES.cite(f"{kind} of {own.tenant}: {leak}", answer)
                 over.set()
             done.append(Operation(own.tenant, kind, answer.status, own.mark.encode() in answer.body, leak))
         return done

@@ -89,9 +89,7 @@ def test_channel_never_overrides_the_token(deployment: Deployment, evidence: Evi
         answers.append((tenant, f"{channel}={foreign}", answer.body))
         if answer.error_code is None and tenant != foreign:
             who = data_of(answer, channel)["me"]["tenantId"]
-            assert who == tenant, (
-                f"{channel}={foreign} turned the token of {tenant} into one of {who}: {shown(answer)}"
-            )
+            assert who == tenant, f"{channel}={foreign} turned the token of {tenant} into one of {who}: {shown(answer)}"
     # A refusal of the conflicting pair is as good as ignoring it; the agreeing pair must be served.
     conclude(
         evidence,

@@ -12,7 +12,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from environments.contract import Request, Response, TransportError
-from environments.contract.exchanges import HEAD_CHARS, KEPT, KEPT_BYTES, Exchanges, asked, head, identity, redact
+from environments.contract.exchanges import (
+    HEAD_CHARS,
+    KEPT,
+    KEPT_BYTES,
+    Exchanges,
+    asked,
+    head,
+    identity,
+    named,
+    redact,
+)
 
 WORD = string.ascii_letters + string.digits + "-_"
 FIELDS = st.sampled_from(["password", "accessToken", "client_secret", "refresh_token", "clientPassword", "private_key"])
@@ -123,3 +133,27 @@ def test_the_last_are_kept_and_bounded() -> None:
     assert all(len(each.answer.body) <= KEPT_BYTES for each in kept.last() if isinstance(each.answer, Response))
     kept.forget()
     assert kept.evidence() == {}
+
+
+def test_the_exchange_of_a_step_is_told_where_a_problem_names_it() -> None:
+    kept = Exchanges(kept=2)
+
+    def say(path: str) -> Response:
+        request = Request("GET", f"http://n/{path}", {})
+        answer = Response(200, {}, b"{}", 0.1, request)
+        kept.note(request, answer)
+        return answer
+
+    with named("read with depth"):
+        say("first")
+        say("second")
+    wrong = say("third")
+    kept.cite("list of acme", wrong)
+    for _ in range(5):
+        say("later")
+    told = kept.evidence("2 problems: read with depth: expected 3; list of acme: empty")["of what is named"]
+    assert {name: each["request"].split(" as ")[0] for name, each in told.items()} == {
+        "read with depth": "GET http://n/second",
+        "list of acme": "GET http://n/third",
+    }
+    assert "of what is named" not in kept.evidence("something else")
