@@ -112,6 +112,20 @@ def discovery_without_schema_version(services: Services) -> None:
     discovery.document = lambda services: {k: v for k, v in genuine(services).items() if k != "schema_version"}
 
 
+@defect(kills=("FUN-11",), roles=("data", "edge"))
+def version_page_of_the_release_before(services: Services) -> None:
+    """The version page is built into an image that nobody built again: after the update it tells the release before."""
+    genuine = release.document
+    release.document = lambda services: {**genuine(services), "version": "1.3.0"}
+
+
+@defect(kills=("FUN-11",), roles=("data", "edge"))
+def version_page_tells_the_schema_of_the_code(services: Services) -> None:
+    """One page tells the schema that the code was written for, the other the one that the database has."""
+    genuine = release.document
+    release.document = lambda services: {**genuine(services), "schema_version": services.config.schema_version + 1}
+
+
 def _unclean(services: Services) -> bool:
     """Was this role's process running when the power went? Leaves the mark for the next start."""
     mark = services.config.data_dir / f"{services.role}.running"
