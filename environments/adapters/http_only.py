@@ -62,6 +62,9 @@ class HttpNode:
 
     def __init__(self, name: str, spec: NodeSpec, told: Mapping[str, Any], session: HttpSession) -> None:
         self.name, self.site, self.mode, self.variant = name, spec.site, Mode(spec.mode), spec.variant
+        absent = sorted({"urls", "users", "node_id", "customer", "instance", "version"} - set(told))
+        if absent:
+            raise ValueError(f"node {name} of the file lacks {', '.join(absent)}")
         self.node_id, self.customer = str(told["node_id"]), str(told["customer"])
         self.instance, self.version = str(told["instance"]), str(told["version"])
         self.users = tuple(User(u["tenant"], u["username"], u["password"], tuple(u["roles"])) for u in told["users"])
@@ -106,12 +109,28 @@ class HttpNode:
         lacking(OF_A_NODE[name])
 
 
+def site(profile: Profile) -> dict[str, Any]:
+    """What the file says. ValueError: one line that says what is wrong with it."""
+    path = os.environ.get(SITE, "")
+    try:
+        told = json.loads(Path(path).read_text(encoding="utf-8"))
+        lacking_nodes = sorted(set(profile.nodes) - set(told["nodes"]))
+    except OSError as error:
+        raise ValueError(f"{SITE}={path}: {error.strerror}. It names the file that says where the nodes are") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no JSON object with `nodes`: {error}") from None
+    if lacking_nodes:
+        raise ValueError(f"{path}: profile {profile.id} has nodes {', '.join(lacking_nodes)}, the file does not")
+    return dict(told)
+
+
 class HttpOnly:
     """The contract's Deployment. What it cannot do it says in `missing`, and checks that need it are `untestable`."""
 
     capabilities: frozenset[Capability] = frozenset()
     missing: Mapping[Capability, str] = MISSING
-    links = egress = Absent(Capability.LINK_CUTS)
+    links = Absent(Capability.LINK_CUTS)
+    egress = Absent(Capability.EGRESS_LEDGER)
     clock = Absent(Capability.CLOCK_CONTROL)
     disks = Absent(Capability.DISK_FAULTS)
     vendor = Absent(Capability.VENDOR_KEYS)
@@ -134,7 +153,7 @@ class HttpOnly:
     workdir: Path
 
     def __init__(self, profile: Profile, *, run_id: str, seed: int) -> None:
-        told = json.loads(Path(os.environ[SITE]).read_text(encoding="utf-8"))
+        told = site(profile)
         session = SocketSession(most_s=told.get("most_s"))
         self.run_id, self.profile, self.path, self.seed = run_id, profile.id, profile.path, seed
         self.nodes = {name: HttpNode(name, spec, told["nodes"][name], session) for name, spec in profile.nodes.items()}

@@ -9,6 +9,7 @@ import pytest
 import profiles
 from environments import adapters
 from environments.adapters import AdapterError
+from environments.adapters.http_only import HttpOnly
 
 MODULES = {
     "breaks": "1 / 0",
@@ -55,6 +56,30 @@ def test_what_a_function_gives_is_looked_at_when_it_gave_it() -> None:
         adapters.make("adapter_that_gives_nothing:adapter", profiles.load("saas"), run_id="r", seed=1)
     with pytest.raises(ConnectionError, match="the lab is closed"):
         adapters.make("adapter_that_gives_up:adapter", profiles.load("saas"), run_id="r", seed=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (None, "COMPANYOS_SITE"),
+        ("{", "no JSON object with `nodes`"),
+        ("[]", "no JSON object with `nodes`"),
+        ('{"nodes": {}}', "profile saas has nodes saas"),
+        (
+            '{"nodes": {"saas": {"urls": {}}}}',
+            "node saas of the file lacks customer, instance, node_id, users, version",
+        ),
+    ],
+)
+def test_the_example_refuses_a_file_in_one_line(
+    text: str | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMPANYOS_SITE", str(tmp_path / "site.json"))
+    if text is not None:
+        (tmp_path / "site.json").write_text(text)
+    with pytest.raises(ValueError) as refused:
+        HttpOnly(profiles.load("saas"), run_id="r", seed=1)
+    assert says in str(refused.value) and "\n" not in str(refused.value)
 
 
 def test_the_adapter_of_the_documentation_fits() -> None:
