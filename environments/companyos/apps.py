@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from environments.companyos import discovery, errors, health, log, web
+from environments.companyos import discovery, errors, health, limits, log, web
 from environments.companyos.audit import AuditLog
 from environments.companyos.clock import Clock
 from environments.companyos.config import NodeConfig
@@ -24,6 +24,7 @@ from environments.companyos.metrics import Metrics
 from environments.companyos.policy import PolicyEngine
 from environments.companyos.services import Services
 from environments.companyos.storage.open import open_graph, open_store
+from environments.companyos.throttle import Throttle
 
 
 def build_services(config: NodeConfig, role: str) -> Services:
@@ -47,6 +48,7 @@ def build_services(config: NodeConfig, role: str) -> Services:
         audit=AuditLog(store, clock),
         events=EventLog(store),
         metrics=Metrics(),
+        throttle=Throttle(limits.TENANT_RATE_PER_S if config.mode == "A" else None),
     )
 
 
@@ -71,7 +73,7 @@ def routes(services: Services) -> list[BaseRoute]:
         mounted += module("release").routes(services)
         mounted += module("graphql_api").routes(services)
         mounted += module("ui").routes(services)
-        mounted += web.event_routes(services)
+        mounted += module("streaming").routes(services)
         mounted += web.inference_routes(services)
         mounted += module("sync").routes(services)
         mounted += module("migration").routes(services)
@@ -81,6 +83,7 @@ def routes(services: Services) -> list[BaseRoute]:
         mounted += module("tether").control_routes(services)
         if config.mode in ("A", "B"):
             mounted += module("billing").routes(services)
+            mounted += module("accounts").routes(services)
     if role == "control" or local_administration:
         mounted += web.identity_routes(services)
         mounted += module("admin").routes(services)
@@ -101,6 +104,13 @@ def start_background(services: Services) -> None:
         module("metering").start(services)
 
 
+def private(message: Message) -> None:
+    """What is answered to one is kept by nobody between, unless the answer itself says otherwise."""
+    headers = message.setdefault("headers", [])
+    if not any(name.lower() == b"cache-control" for name, _ in headers):
+        headers.append((b"cache-control", b"no-store"))
+
+
 class Outermost:
     """Counts answers; a crash below becomes a 500 that tells nothing, and a log line without values."""
 
@@ -118,6 +128,7 @@ class Outermost:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                private(message)
                 self.services.metrics.request(message["status"])
             await send(message)
 

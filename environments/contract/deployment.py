@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -152,8 +153,27 @@ class TransportError(Exception):
         self.kind = kind
 
 
+class Stream(Protocol):
+    """An answer that goes on, as of server-sent events; what has come of it so far, at most 4 MiB."""
+
+    status: int
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def ended(self) -> bool:
+        """Whether the other side ended it, or it was cut off."""
+        ...
+
+
 class HttpSession(Protocol):
     """Raw HTTP from inside a site. Raises TransportError when there is no answer. Never follows redirects."""
+
+    def stream(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 10.0
+    ) -> AbstractContextManager[Stream]:
+        """GET, and keep reading until the block ends. timeout_s: for the head of the answer. TransportError."""
+        ...
 
     def request(
         self,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json as jsonlib
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 import urllib3
@@ -17,6 +19,7 @@ from environments.contract.deployment import Response, TransportError
 
 SocketFactory = Callable[[int, int], socket.socket]  # (family, type) -> socket that belongs to the site
 LIMIT_BYTES = 32 * 1024 * 1024
+STREAM_BYTES = 4 * 1024 * 1024
 USER_AGENT = "companyos-conform"
 
 
@@ -80,6 +83,24 @@ class SocketSession:
             raise TransportError("other", f"{method} {url}: {error}") from None
         return Response(answer.status, dict(answer.headers), content, time.monotonic() - started)
 
+    @contextmanager
+    def stream(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 10.0
+    ) -> Iterator[LiveStream]:
+        sent = {"User-Agent": USER_AGENT, "Accept": "text/event-stream", **(headers or {})}
+        timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
+        try:
+            answer = self._pools.request(
+                "GET", url, headers=sent, timeout=timeout, redirect=False, preload_content=False
+            )
+        except HTTPError as error:
+            raise TransportError(_kind(error), f"GET {url}: {error}") from None
+        live = LiveStream(cast(urllib3.HTTPResponse, answer))
+        try:
+            yield live
+        finally:
+            live.close()
+
     def _read(self, answer: urllib3.HTTPResponse, deadline: float) -> bytes:
         content = bytearray()
         while chunk := answer.read(65536, decode_content=True):
@@ -89,6 +110,44 @@ class SocketSession:
             if time.monotonic() > deadline:
                 raise TransportError("timeout", "the body did not end before the deadline")
         return bytes(content)
+
+
+class LiveStream:
+    """The contract's Stream: a thread of its own reads. A pause of the other side is no end."""
+
+    def __init__(self, answer: urllib3.HTTPResponse) -> None:
+        self.status = answer.status
+        self._answer, self._body, self._ended, self._closing = answer, bytearray(), False, False
+        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+        self._thread.start()
+
+    @property
+    def body(self) -> bytes:
+        return bytes(self._body)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def _run(self) -> None:
+        while not self._closing and len(self._body) < STREAM_BYTES:
+            try:
+                part = self._answer.read1(65536)
+            except ReadTimeoutError:
+                continue
+            except (HTTPError, OSError, ValueError, AttributeError):
+                break
+            if not part:
+                break
+            self._body += part
+        self._ended = True
+
+    def close(self) -> None:
+        self._closing = True
+        with suppress(ValueError, RuntimeError, OSError):
+            self._answer.shutdown()
+        self._answer.close()
+        self._thread.join(2.0)
 
 
 def _connect(make: SocketFactory, connection: HTTPConnection, host: str, port: int, timeout: Any) -> socket.socket:

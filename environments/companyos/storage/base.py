@@ -43,6 +43,18 @@ class Tx(Protocol):
         """Case-insensitive substring of kind, labels and string values of props."""
         ...
 
+    def get_entities(self, ids: Sequence[str]) -> list[Doc]:
+        """Those of the ids that exist in this tenant."""
+        ...
+
+    def newest_entities(self, limit: int) -> list[Doc]:
+        """Newest first."""
+        ...
+
+    def terms(self) -> list[tuple[str, list[str], int]]:
+        """Every (kind, labels) of the tenant's entities, and how many have it."""
+        ...
+
     def delete_entity(self, id_: str) -> bool:
         """With its relationships. False if there was none."""
         ...

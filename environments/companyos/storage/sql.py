@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -137,6 +138,24 @@ class SqlTx:
             offset=offset,
         )
         return [self.entity(row) for row in found]
+
+    def get_entities(self, ids: Sequence[str]) -> list[Doc]:
+        known = sorted({known for id_ in ids if (known := known_id(id_)) is not None})
+        found: list[Doc] = []
+        for start in range(0, len(known), 500):
+            names = {f"id_{n}": id_ for n, id_ in enumerate(known[start : start + 500])}
+            places = ", ".join(f":{name}" for name in names)
+            read = self.rows(f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} AND id IN ({places})", **names)
+            found += [self.entity(row) for row in read]
+        return found
+
+    def newest_entities(self, limit: int) -> list[Doc]:
+        sql = f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} ORDER BY created_at DESC, id LIMIT :limit"
+        return [self.entity(row) for row in self.rows(sql, limit=limit)]
+
+    def terms(self) -> list[tuple[str, list[str], int]]:
+        found = self.rows("SELECT kind, labels, count(*) FROM entities WHERE {scope} GROUP BY kind, labels")
+        return [(str(kind), json.loads(labels), int(count)) for kind, labels, count in found]
 
     def search(self, text: str, limit: int = 50) -> list[Doc]:
         if self.sealer is not None:
