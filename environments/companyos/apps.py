@@ -23,6 +23,7 @@ from environments.companyos.keys.sealing import Sealer
 from environments.companyos.metrics import Metrics
 from environments.companyos.policy import PolicyEngine
 from environments.companyos.services import Services
+from environments.companyos.storage.base import Store
 from environments.companyos.storage.open import open_graph, open_store
 from environments.companyos.throttle import Throttle
 
@@ -48,8 +49,19 @@ def build_services(config: NodeConfig, role: str) -> Services:
         audit=AuditLog(store, clock),
         events=EventLog(store),
         metrics=Metrics(),
-        throttle=Throttle(limits.TENANT_RATE_PER_S if config.mode == "A" else None),
+        throttle=Throttle(lambda tenant: tenant_rate(config, store, tenant)),
     )
+
+
+def tenant_rate(config: NodeConfig, store: Store, tenant: str) -> float | None:
+    """Of the tenant's plan, or the node's default; only a shared node limits."""
+    if config.mode != "A":
+        return None
+    try:
+        agreed = store.meta_get(f"rate_per_s.{tenant}")
+    except errors.ApiError:  # the database is away, and so is whatever would be asked of it
+        agreed = None
+    return limits.TENANT_RATE_PER_S if agreed is None else float(agreed)
 
 
 def served_policy(config: NodeConfig, clock: Clock) -> PolicyEngine:

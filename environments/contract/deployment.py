@@ -169,6 +169,11 @@ class Stream(Protocol):
 class HttpSession(Protocol):
     """Raw HTTP from inside a site. Raises TransportError when there is no answer. Never follows redirects."""
 
+    def relay(self, url: str) -> AbstractContextManager[str]:
+        """A base URL on this host's loopback through which another program reaches `url` (scheme, host and port) as
+        from inside the site."""
+        ...
+
     def stream(
         self, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 10.0
     ) -> AbstractContextManager[Stream]:

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, cast
 
 import urllib3
@@ -16,6 +16,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
 from environments.contract.deployment import Response, TransportError
+from environments.contract.relay import relayed
 
 SocketFactory = Callable[[int, int], socket.socket]  # (family, type) -> socket that belongs to the site
 LIMIT_BYTES = 32 * 1024 * 1024
@@ -43,7 +44,7 @@ class SocketSession:
 
         self._pools = urllib3.PoolManager(num_pools=16, maxsize=keep, retries=False)
         self._pools.pool_classes_by_scheme = {"http": SitePool}
-        self._limit_bytes = limit_bytes
+        self._make, self._limit_bytes = make, limit_bytes
 
     def request(
         self,
@@ -82,6 +83,9 @@ class SocketSession:
         except OSError as error:
             raise TransportError("other", f"{method} {url}: {error}") from None
         return Response(answer.status, dict(answer.headers), content, time.monotonic() - started)
+
+    def relay(self, url: str) -> AbstractContextManager[str]:
+        return relayed(self._make, url)
 
     @contextmanager
     def stream(
