@@ -34,7 +34,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from environments.companyos import limits, log, operations
-from environments.companyos.errors import ApiError
+from environments.companyos.errors import TRY_AGAIN, ApiError
 from environments.companyos.services import Services
 
 SDL = Path(__file__).parent / "schema.graphql"
@@ -179,7 +179,7 @@ def handle(services: Services, request: Request, raw: bytes) -> tuple[dict[str, 
         principal = services.authenticate(request)
         body = readable(raw)
     except ApiError as error:
-        return refusal(error.code, error.message), error.status
+        return refusal(error.code, error.message), 200 if error.code in TRY_AGAIN else error.status
     return answer(operations.Context(services, principal), body), 200
 
 
