@@ -89,6 +89,10 @@ def routes(services: Services) -> list[BaseRoute]:
         mounted += web.inference_routes(services)
         mounted += module("sync").routes(services)
         mounted += module("migration").routes(services)
+    if role == "data":
+        mounted += module("export_jobs").routes(services)
+        mounted += module("objects").routes(services)
+        mounted += module("support").routes(services)
     if role == "data" and config.opa_url is not None:
         mounted += module("policy_server").routes(services)
     if role == "control":
@@ -96,6 +100,7 @@ def routes(services: Services) -> list[BaseRoute]:
         if config.mode in ("A", "B"):
             mounted += module("billing").routes(services)
             mounted += module("accounts").routes(services)
+            mounted += module("tenants").routes(services)
     if role == "control" or local_administration:
         mounted += web.identity_routes(services)
         mounted += module("admin").routes(services)
@@ -110,6 +115,10 @@ def start_background(services: Services) -> None:
     services.graph.start()
     if services.role in ("data", "edge"):
         module("maestro").start(services)
+    if services.role == "data":
+        module("export_jobs").start(services)
+        if services.config.mode in ("A", "B"):
+            module("tenants").start(services)
     if services.role == "edge":
         module("sync").start(services)
     if services.role == "control" and services.config.mode in ("A", "B"):
@@ -161,5 +170,8 @@ def create_app(services: Services) -> ASGIApp:
         middleware.append(
             Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["POST"], allow_headers=["content-type"])
         )
-    app = Starlette(routes=routes(services), exception_handlers=dict(errors.HANDLERS), middleware=middleware)
-    return Outermost(app, services)
+    mounted = routes(services)
+    app = Starlette(routes=mounted, exception_handlers=dict(errors.HANDLERS), middleware=middleware)
+    if services.config.mode == "D":  # no file of an edge node grows with what is asked
+        return Outermost(app, services)
+    return Outermost(module("traces").Traced(app, services, mounted), services)

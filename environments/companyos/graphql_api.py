@@ -39,7 +39,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from environments.companyos import limits, log, operations, persisted, retrieval
-from environments.companyos.errors import ApiError, later
+from environments.companyos.errors import TRY_AGAIN, ApiError, later
 from environments.companyos.services import Principal, Services
 
 SDL = Path(__file__).parent / "schema.graphql"
@@ -249,7 +249,7 @@ def handle(services: Services, request: Request, raw: bytes) -> tuple[Any, int]:
         principal = services.authenticate(request)
         return answers(services, principal, readable(raw)), 200
     except ApiError as error:
-        return refusal(error.code, error.message), error.status
+        return refusal(error.code, error.message), 200 if error.code in TRY_AGAIN else error.status
 
 
 def routes(services: Services) -> list[Route]:

@@ -24,7 +24,7 @@ from environments.companyos.directory import Away, Person, Refused, open_directo
 from environments.companyos.directory.sessions import Sessions
 from environments.companyos.errors import ApiError
 from environments.companyos.limits import REVOCATION_S
-from environments.companyos.services import Principal
+from environments.companyos.services import SYSTEM_TENANT, Principal
 from environments.companyos.storage.base import Store
 
 TOKEN_TTL_S = 900
@@ -138,6 +138,10 @@ class Identity:
         }
         if session is not None:
             claims["sid"] = session
+        if self.hosted(tenant):
+            claims["tenancy"] = self.store.tenancy(tenant)
+            if claims["tenancy"] is None:
+                raise ApiError("UNAUTHENTICATED", message="bad credentials")
         header = {"alg": "EdDSA", "typ": "JWT", "kid": self.key.kid}
         return jws.serialize_compact(header, json.dumps(claims).encode(), self.key, registry=self._registry)
 
@@ -153,6 +157,8 @@ class Identity:
         if claims.get("iss") != node or claims.get("aud") != node or not self.clock.now() < principal.expires_at:
             raise refused
         if not isinstance(principal.tenant, str) or not principal.tenant:
+            raise refused
+        if not self.resident(principal.tenant, claims):
             raise refused
         return self.account(principal) if claims.get("sid") is None else self.still(principal, str(claims["sid"]))
 
@@ -177,6 +183,14 @@ class Identity:
         """The account has changed: look again."""
         self._seen.pop((tenant, username), None)
 
+    def hosted(self, tenant: str) -> bool:
+        """Whether the tenant can be removed from this node, and made anew under its name."""
+        return self.config.mode in ("A", "B") and tenant != SYSTEM_TENANT
+
+    def resident(self, tenant: str, claims: dict[str, Any]) -> bool:
+        """Whether the tenant is still here, and the one that the token was issued in: the name can have had another."""
+        return not self.hosted(tenant) or claims.get("tenancy") == (self.store.tenancy(tenant) or "")
+
     def still(self, principal: Principal, session: str) -> Principal:
         """Someone of the directory, with the roles that it gives them now."""
         if self.sessions is None:
@@ -190,6 +204,11 @@ class Identity:
         if not isinstance(claims, dict):
             raise ValueError("claims are no object")
         return claims
+
+    def derived(self, purpose: bytes) -> bytes:
+        """A secret of the node for this purpose alone."""
+        private = self.key.as_dict(private=True)["d"]
+        return hmac.new(str(private).encode(), b"companyos/" + purpose, hashlib.sha256).digest()
 
     def jwks(self) -> dict[str, Any]:
         return {"keys": [self.key.as_dict(private=False)]}

@@ -34,6 +34,11 @@ class PersistedQueries:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
 
+    def forget(self, tenant: str) -> None:
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == tenant]:
+                del self._kept[key]
+
     def find(self, tenant: str, sha256: str) -> str | None:
         with self._lock:
             key = self.key(tenant, sha256)

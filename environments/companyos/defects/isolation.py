@@ -79,6 +79,7 @@ def believes_unsigned_claims(services: Services) -> None:
         return found
 
     services.identity.claims = claims  # type: ignore[method-assign]
+    services.identity.resident = lambda tenant, claims: True  # type: ignore[method-assign]
 
 
 @defect(kills=("ISO-01", "ISO-02"), modes=("A",), roles=("data",))
@@ -214,6 +215,7 @@ def instances_share_a_signing_key(services: Services) -> None:
     services.identity.key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "d": d, "x": x, "kid": "companyos"})
     genuine, node = services.identity.claims, services.config.node_id
     services.identity.claims = lambda token: {**genuine(token), "iss": node, "aud": node}  # type: ignore[method-assign]
+    services.identity.resident = lambda tenant, claims: True  # type: ignore[method-assign]
 
 
 @defect(kills=("ISO-22",), modes=("A", "B", "Ct", "Ca"), roles=("data",))

@@ -474,11 +474,19 @@ class SqlStore:
 
     def tenants(self) -> list[str]:
         with self._system() as tx:
-            return [row[0] for row in tx.rows("SELECT name FROM node_tenants WHERE name <> '_system' ORDER BY name")]
+            sql = "SELECT name FROM node_tenants WHERE name <> '_system' AND NOT leaving ORDER BY name"
+            return [row[0] for row in tx.rows(sql)]
 
     def ensure_tenant(self, tenant: str) -> None:
         with self._system() as tx:
             tx.change("INSERT INTO node_tenants (name) VALUES (:name) ON CONFLICT DO NOTHING", name=tenant)
+            if tx.rows("SELECT 1 FROM node_tenants WHERE name = :name AND leaving", name=tenant):
+                raise ApiError("CONFLICT", message="the tenant is being removed")
+
+    def tenancy(self, tenant: str) -> str | None:
+        with self._system() as tx:
+            found = tx.rows("SELECT tenancy FROM node_tenants WHERE name = :name AND NOT leaving", name=tenant)
+        return str(found[0][0]) if found else None
 
     def audit_after(self, seq: int, limit: int = 100) -> list[Doc]:
         with self._system() as tx:
