@@ -14,7 +14,7 @@ from typing import Any
 from locust import FastHttpUser, constant_throughput, task
 
 GIVEN: dict[str, Any] = json.loads(os.environ["NEIGHBOUR"])
-OUT = Path(GIVEN["out"]).open("a", buffering=1)
+OUT = Path(GIVEN["out"]).open("a", buffering=1)  # noqa: SIM115 - as long as the process
 
 
 class Neighbour(FastHttpUser):

@@ -13,6 +13,8 @@ from suites.isolation.composing import ORDERS, SHAPES, SHOWN, TYPES, Ids, Slot, 
 from suites.isolation.parties import Party, parties
 from suites.product import create_investigation, create_relationship, entity, launch_run, literal
 
+MIXED = [TYPES[n:] + TYPES[:n] for n in range(len(TYPES))]  # each type in each position
+
 
 def _ids(party: Party) -> Ids:
     one, two = party.entity("composed"), party.entity("composed")
@@ -33,13 +35,13 @@ def _both(node: Node, place: str) -> tuple[Party, Party, dict[str, Ids]]:
 @requirement("ISO-04")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_object_of_a_request_is_judged_by_itself(deployment: Deployment, evidence: Evidence, shape: str) -> None:
-    """Own, foreign and absent ids mixed in one request, in four orders, of every type: own ones alone are served."""
+    """Own, foreign and absent ids mixed in one request, in four orders, of one type and of several: own ones alone are served."""
     one, two, ids = _both(deployment.subject, f"composed-{shape}")
     slots: list[Slot] = []
     leaks: list[str] = []
     for order, asked in ORDERS.items():
-        for shift in range(len(TYPES)):  # each type in each position
-            named = [(TYPES[(n + shift) % len(TYPES)], whose) for n, whose in enumerate(asked)]
+        for types in (*MIXED, *((type_,) for type_ in TYPES)):
+            named = [(types[n % len(types)], whose) for n, whose in enumerate(asked)]
             answers = SHAPES[shape](one.client, [(type_, ids[whose].of(type_)) for type_, whose in named])
             slots += [
                 Slot(shape, order, n, whose, answer)

@@ -9,7 +9,7 @@ from environments.contract import Client, Deployment, Evidence, requirement
 from suites.exchange import assert_no_crash, conclude
 from suites.isolation.matrix import Objects, plant
 from suites.isolation.parties import canary, parties
-from suites.isolation.timing import EFFECT_BOUND_S, PAIRS, Timing, compare, judge_timing, told
+from suites.isolation.timing import EFFECT_BOUND_S, P_BOUND, PAIRS, Timing, compare, judge_timing, told
 
 LIMIT_S = 25.0  # for one operation, more pairs included
 WARM_UP = 10
@@ -49,7 +49,8 @@ def _measure(name: str, client: Client, theirs: Objects, seed: int) -> Timing:
                 absent_s.append(_once(ask, client, absent))
                 foreign_s.append(_once(ask, client, foreign))
         found = compare(name, foreign_s, absent_s, seed)
-        if found.resolution_s <= EFFECT_BOUND_S or time.monotonic() > ends:
+        told_apart = abs(found.effect_s) >= EFFECT_BOUND_S and found.p <= P_BOUND
+        if told_apart or found.resolution_s <= EFFECT_BOUND_S or time.monotonic() > ends:
             return found
 
 
