@@ -35,7 +35,8 @@ def _both(node: Node, place: str) -> tuple[Party, Party, dict[str, Ids]]:
 @requirement("ISO-04")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_object_of_a_request_is_judged_by_itself(deployment: Deployment, evidence: Evidence, shape: str) -> None:
-    """Own, foreign and absent ids mixed in one request, in four orders, of one type and of several: own ones alone are served."""
+    """Own, foreign and absent ids mixed in one request, of one type and of several, in four orders: own ones alone are
+    served."""
     one, two, ids = _both(deployment.subject, f"composed-{shape}")
     slots: list[Slot] = []
     leaks: list[str] = []
