@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,3 +118,27 @@ def judge_shut_out(answers: Mapping[str, Response]) -> list[str]:
         for what, answer in answers.items()
         if (answer.status, answer.error_code) != (401, "UNAUTHENTICATED")
     ]
+
+
+def judge_written(scan: Scan, controls: Set[str], logs: Mapping[str, str], marks: Mapping[str, str]) -> list[str]:
+    """No file and no log of a service holds a mark; the controls were all seen, and something was logged."""
+    seen = {what for found in scan.files.values() for what in found}
+    problems = [
+        f"file {name} holds {what}"
+        for name, found in sorted(scan.files.items())
+        for what in found
+        if what not in controls
+    ]
+    problems += [
+        f"the log of {service} holds {what} ({form})"
+        for service, text in logs.items()
+        for what, mark in marks.items()
+        if (form := found_in(mark, text.encode()))
+    ]
+    if problems:
+        return problems
+    if not controls <= seen:
+        vacuous(f"not seen in any of {scan.looked_at} files: {sorted(controls - seen)}; the scan was blind")
+    if not any(logs.values()):
+        vacuous("no service has logged anything")
+    return problems
