@@ -93,7 +93,7 @@ def metrics_by_login_name(services: Services) -> None:
 
 @defect(kills=("ISO-16",), modes=("A",), roles=("data",))
 def answers_quote_the_database(services: Services) -> None:
-    """The answer to an error ends with what the database said of it: names of tables and constraints, and statements."""
+    """The answer to an error ends with what the database said of it: tables, constraints, statements."""
     genuine = graphql_api.formatted
 
     def formatted(error: Any) -> dict[str, Any]:
