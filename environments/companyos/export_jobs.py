@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from environments.companyos import clock, limits, log, migration, objects, web
+from environments.companyos import clock, errors, limits, log, migration, objects, web
 from environments.companyos.errors import TRY_AGAIN, ApiError
 from environments.companyos.services import SYSTEM_TENANT, Principal, Services
 from environments.companyos.storage import exports
@@ -75,6 +75,8 @@ def perform(services: Services, queued: tuple[str, str]) -> None:
             if tx.get_user(job["createdBy"]) is None:
                 raise ApiError("FORBIDDEN", message="who asked has no account any more")
             exports.begin(tx, id_)
+        else:
+            exports.end(tx, id_, "FAILED")
     area = services.store.tenancy(tenant)
     if job is None or area is None:
         return
@@ -153,6 +155,8 @@ class Worker(threading.Thread):
                 raise
             log.warning("export failed", code=error.code, job=key[1])
             fail(self.services, key)
+        except OSError as error:  # no space for the artefact: what was acknowledged is the job, which waits
+            raise errors.of_disk(error) or error from None
 
 
 def start(services: Services) -> None:

@@ -19,9 +19,10 @@ AUDIT = ("at", "actor", "action", "objectType", "objectId", "outcome")
 
 
 def trail(services: Services, tenant: str) -> list[dict[str, Any]]:
-    """The latest audit entries of the tenant, oldest first; of no other."""
+    """The latest audit entries of the tenant, oldest first; of no other, and of none that had its name before."""
     sql = (
-        "SELECT at, actor, action, object_type, object_id, outcome FROM audit WHERE tenant = :whose"
+        "SELECT at, actor, action, object_type, object_id, outcome FROM audit WHERE tenant = :whose AND seq >"
+        " (SELECT coalesce(max(seq), 0) FROM audit WHERE action = 'tenant.gone' AND object_id = :whose)"
         " ORDER BY seq DESC LIMIT :limit"
     )
     with services.store.transaction(SYSTEM_TENANT) as tx:

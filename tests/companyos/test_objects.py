@@ -6,6 +6,7 @@ import json
 import signal
 import tarfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -19,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import PASSWORD, Process, call, graphql, login, node_config, postgres_dsns
 
-from environments.companyos import objects
+from environments.companyos import apps, export_jobs, limits, objects
 from environments.companyos.errors import ApiError
 from environments.companyos.install import install
-from environments.companyos.storage import tenancies
+from environments.companyos.storage import exports, tenancies
+from environments.companyos.storage.sql import SqlTx
 from environments.companyos.vendor import VendorAuthority, enrol
 
 CREATE = 'mutation($p: JSON) { createEntity(input: {kind: "Person", props: $p}) { id } }'
@@ -223,8 +225,6 @@ def test_a_support_bundle_is_of_its_tenant_alone(node: Hosted) -> None:
 
 def test_spans_are_of_sampled_requests_and_hold_no_value(node: Hosted) -> None:
     headers = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "secret=1"}
-    import urllib.request
-
     for sent in (headers, {"traceparent": f"00-{'c' * 32}-{'b' * 16}-00"}, {"traceparent": "nonsense"}):
         request = urllib.request.Request(f"{node.data.base}/v1/exports/secret", headers=sent)
         with pytest.raises(urllib.error.HTTPError):
@@ -249,3 +249,37 @@ def test_no_key_leads_out_of_its_area(tmp_path_factory: pytest.TempPathFactory, 
     assert len(path.name) == 64
     with pytest.raises(ApiError):  # no such text is an address, whatever it is signed by
         objects.address(f"/v1/objects/{area}/{key}")
+
+
+def test_artefacts_end_with_their_time(node: Hosted) -> None:
+    token = node.token()
+    job = node.export(token)
+    clock = node.config.data_dir / "clock"
+    services = apps.build_services(node.config.model_copy(update={"clock_file": clock}), "data")
+    try:
+        area = services.store.tenancy("acme") or ""
+        path = objects.of(services).path(area, job["key"])
+        export_jobs.sweep(services)
+        assert path.exists()
+        clock.write_text(str(time.time() + limits.OBJECT_RETENTION_S + 1))
+        export_jobs.sweep(services)
+        assert not path.exists() and node.sign(token, job["key"])[0] == 404
+    finally:
+        services.store.close()
+
+
+def test_tenants_wait_by_turns(node: Hosted) -> None:
+    services = apps.build_services(node.config, "data")
+    node.data.process.send_signal(signal.SIGSTOP)  # its worker would take them
+    places = [("aaa", str(uuid.UUID(int=n))) for n in range(3)] + [("zzz", str(uuid.UUID(int=9)))]
+    try:
+        with services.store.transaction("_system") as tx:
+            for tenant, id_ in places:
+                sql = "INSERT INTO export_queue (job_id, tenant) VALUES (:id, :whose)"
+                cast(SqlTx, tx).change(sql, id=id_, whose=tenant)
+        assert exports.queued(services.store, 2) == [places[0], places[3]]
+    finally:
+        with services.store.transaction("_system") as tx:
+            cast(SqlTx, tx).change("DELETE FROM export_queue WHERE tenant IN ('aaa', 'zzz')")
+        node.data.process.send_signal(signal.SIGCONT)
+        services.store.close()

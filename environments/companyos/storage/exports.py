@@ -71,7 +71,8 @@ def forget(tx: Tx, before: str) -> list[str]:
 
 
 def queued(store: Store, limit: int = 50) -> list[tuple[str, str]]:
-    """(tenant, job id) of those that wait."""
+    """(tenant, job id) of those that wait, the tenants by turns: one with many does not hold up the others."""
+    places = "SELECT tenant, job_id, row_number() OVER (PARTITION BY tenant ORDER BY job_id) AS place FROM export_queue"
     with store.transaction("_system") as tx:
-        sql = "SELECT tenant, job_id FROM export_queue ORDER BY tenant, job_id LIMIT :limit"
+        sql = f"SELECT tenant, job_id FROM ({places}) AS waiting ORDER BY place, tenant LIMIT :limit"
         return [(row[0], row[1]) for row in cast(SqlTx, tx).rows(sql, limit=limit)]
