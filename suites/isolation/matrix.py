@@ -208,7 +208,8 @@ def judge_coverage(types: Mapping[str, Any], root_fields: Sequence[str], rows: S
     owned = [
         name
         for name, found in types.items()
-        if found.get("kind") != "INTERFACE" and {"id", "tenantId"} <= {field["name"] for field in found.get("fields") or []}
+        if found.get("kind") != "INTERFACE"
+        and {"id", "tenantId"} <= {field["name"] for field in found.get("fields") or []}
     ]
     if not owned:
         vacuous("the schema shows no object type with id and tenantId")
