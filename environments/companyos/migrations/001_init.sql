@@ -67,7 +67,9 @@ CREATE INDEX billing_events_waiting ON billing_events (tenant_id, at, id) WHERE 
 -- The node's own tables: visible only to a transaction of the tenant `_system`.
 CREATE TABLE node_meta (key text PRIMARY KEY, value text NOT NULL);
 CREATE TABLE node_tenants (name text PRIMARY KEY);
-CREATE TABLE run_queue (run_id uuid NOT NULL, tenant text NOT NULL, PRIMARY KEY (tenant, run_id));
+CREATE TABLE run_queue (
+  run_id uuid NOT NULL, tenant text NOT NULL, due_at text COLLATE "C" NOT NULL DEFAULT '', PRIMARY KEY (tenant, run_id)
+);
 CREATE TABLE directory_sessions (
   id uuid PRIMARY KEY, of_tenant text NOT NULL, username text NOT NULL, roles text NOT NULL, secret text NOT NULL,
   checked_at double precision NOT NULL, ended boolean NOT NULL DEFAULT false);
