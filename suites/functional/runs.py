@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from environments.contract import vacuous
 
 STEPS = ("collect", "score", "publish")
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "ABORTED"})
+CLOCK_TOLD_S = 0.001  # times are scheduled in milliseconds
 END_EVENT = {"SUCCEEDED": "run.end", "FAILED": "run.end", "ABORTED": "run.abort"}
 
 
@@ -142,3 +144,54 @@ def judge_boundaries(placed: Sequence[int]) -> None:
     lacking = sorted(set(range(len(STEPS) + 1)) - set(placed))
     if lacking:
         vacuous(f"no crash fell where {' and '.join(str(n) for n in lacking)} steps were done")
+
+
+# schedules
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A run and when it was due, by the node's clock."""
+
+    run: Watched
+    due: datetime
+
+
+def judge_schedule(scheduled: Sequence[Scheduled]) -> list[str]:
+    """No effect is older than the time at which its run was due, by the clock that both are told by."""
+    if not any(each.run.effects for each in scheduled):
+        vacuous("nothing that was scheduled took effect")
+    problems = []
+    for each in scheduled:
+        for effect in each.run.effects:
+            early_s = (each.due - datetime.fromisoformat(str(effect["createdAt"]))).total_seconds()
+            if early_s > CLOCK_TOLD_S:
+                step = effect["props"].get("step")
+                problems.append(f"{each.run.label}: {step} took effect {early_s:.1f} s before it was due ({each.due})")
+    return problems
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A run of an edge, and what its parent has of it: effects, and the ids in the parent's event log."""
+
+    run: Watched
+    effects: Sequence[Mapping[str, Any]]
+    events: Sequence[str]
+
+
+def judge_arrived(arrived: Sequence[Arrived]) -> list[str]:
+    """The parent has the effects of the edge: the same ids, each once, each told once."""
+    if not any(each.effects for each in arrived):
+        vacuous("no effect is at the parent")
+    problems = []
+    for each in arrived:
+        here = sorted(str(effect["id"]) for effect in each.run.effects)
+        there = sorted(str(effect["id"]) for effect in each.effects)
+        if here != there:
+            problems.append(f"{each.run.label}: effects at the edge {here}, at the parent {there}")
+        told = {id_: each.events.count(id_) for id_ in there}
+        problems += [
+            f"{each.run.label}: the parent tells of the effect {i} {n} times" for i, n in told.items() if n != 1
+        ]
+    return problems
