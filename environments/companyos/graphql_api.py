@@ -41,6 +41,7 @@ from starlette.routing import Route
 from environments.companyos import limits, log, operations, persisted, retrieval
 from environments.companyos.errors import TRY_AGAIN, ApiError, later
 from environments.companyos.services import Principal, Services
+from environments.companyos.storage.rows import start_at
 
 SDL = Path(__file__).parent / "schema.graphql"
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -114,6 +115,7 @@ def schema(edge: bool) -> GraphQLSchema:
         assert root is not None
         for key, root_field in root.fields.items():
             root_field.resolve = _root_resolver(snake(key))
+    built.type_map["Run"].fields["startAt"].resolve = lambda run, _: start_at(run)  # type: ignore[attr-defined]
     return built
 
 

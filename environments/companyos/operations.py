@@ -10,12 +10,12 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from environments.companyos import limits, maestro, metering
+from environments.companyos import clock, limits, maestro, metering
 from environments.companyos.errors import ApiError
 from environments.companyos.loader import Loader
 from environments.companyos.services import Principal, Services
 from environments.companyos.storage.base import Doc, Tx
-from environments.companyos.storage.rows import required_id, storable
+from environments.companyos.storage.rows import START_AT, required_id, storable
 
 
 @dataclass(frozen=True)
@@ -321,16 +321,29 @@ def runs(context: Context) -> list[Doc]:
         return found
 
 
-def launch_run(context: Context, runbook: str, input: Any = None) -> Doc:
+def due(start_at: Any) -> Doc:
+    """What a schedule adds to a run's input: the time in UTC, as the clock's stamps are written."""
+    if start_at is None:
+        return {}
+    try:
+        return {START_AT: clock.utc(start_at)}
+    except ValueError as error:
+        raise ApiError("INVALID", message="startAt is an RFC 3339 time with its offset") from error
+
+
+def launch_run(context: Context, runbook: str, input: Any = None, start_at: str | None = None) -> Doc:
     context.allow("run.create")
     if runbook not in maestro.RUNBOOKS:
         raise ApiError("INVALID", message="no such runbook")
+    given = json_object(input, "input")
+    if START_AT in given:
+        raise ApiError("INVALID", message="startAt is an argument, not a part of the input")
     doc: Doc = {
         "id": str(uuid.uuid4()),
         "tenantId": context.principal.tenant,
         "runbook": runbook,
         "state": "QUEUED",
-        "input": json_object(input, "input"),
+        "input": {**given, **due(start_at)},
         "steps": [{"name": name, "state": "PENDING", "effect": None} for name in maestro.RUNBOOKS[runbook]],
         "createdBy": context.principal.sub,
         "createdAt": context.services.clock.stamp(),

@@ -132,6 +132,8 @@ def judge_neighbours(
 ) -> list[str]:
     """The loud tenant was throttled, and the quiet one neither throttled nor slowed beyond the bound. Vacuous unless
     the loud one really asked several times its quota and some of it was served."""
+    if not phases or not loud_statuses or quota_per_s <= 0:
+        vacuous("the loud tenant sent nothing, or has no quota")
     problems = []
     refused = [s for phase in phases for s in phase.quiet_samples if s.status != 200]
     if refused:

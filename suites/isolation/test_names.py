@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from environments.contract import Deployment, Evidence, Response, requirement
+from environments.contract import Deployment, Evidence, Response, requirement, vacuous
 from suites.exchange import assert_no_crash, conclude, shown
 from suites.isolation.parties import Party, parties
 from suites.product import literal
@@ -67,6 +67,8 @@ class Taken:
 def judge_names(taken: Taken) -> list[str]:
     """The other tenant's names are like nobody's; one's own name is taken (else there is no uniqueness to judge)."""
     status, code, body = taken.nobodys
+    if not status:
+        vacuous("no creation was answered")
     if (status, code) != (taken.created, None):
         return [f"{taken.what}: control: a fresh name is refused: {status} {code} {body}"]
     problems = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from environments.contract import Client, Deployment, Evidence, Response, requirement
+from environments.contract import Client, Deployment, Evidence, Response, requirement, vacuous
 from suites.exchange import ask, assert_no_crash, conclude, shown
 from suites.isolation.parties import Party, parties
 from suites.product import create_investigation, literal
@@ -47,6 +47,8 @@ class Referred:
 
 
 def judge_references(referred: Referred) -> list[str]:
+    if not referred.own[0]:
+        vacuous("no reference was answered")
     if referred.own[:2] != (200, None):
         return [f"{referred.what}: control: a reference to an own object is refused: {referred.own}"]
     problems = []

@@ -160,8 +160,8 @@ class Store(Protocol):
         ...
 
     def audit_after(self, seq: int, limit: int = 100) -> list[Doc]: ...
-    def queued_runs(self, limit: int = 50) -> list[tuple[str, str]]:
-        """(tenant, run id) of the runs that wait for the orchestrator."""
+    def queued_runs(self, now: str, limit: int = 50) -> list[tuple[str, str]]:
+        """(tenant, run id) of the runs that wait for the orchestrator and are due at `now`, a stamp of the clock."""
         ...
 
     def outbox_after(self, seq: int, limit: int = 100) -> list[Doc]:

@@ -330,7 +330,9 @@ class SqlTx:
         with self.db.system():
             if waits:
                 self.change(
-                    "INSERT INTO run_queue (run_id, tenant) VALUES (:id, :tenant) ON CONFLICT DO NOTHING", id=id_
+                    "INSERT INTO run_queue (run_id, tenant, due_at) VALUES (:id, :tenant, :due) ON CONFLICT DO NOTHING",
+                    id=id_,
+                    due=rows.start_at(doc) or "",
                 )
             else:
                 self.change("DELETE FROM run_queue WHERE run_id = :id AND tenant = :tenant", id=id_)
@@ -493,9 +495,10 @@ class SqlStore:
             sql = f"SELECT {rows.AUDIT} FROM audit WHERE seq > :seq ORDER BY seq LIMIT :limit"
             return [rows.audit(row) for row in tx.rows(sql, seq=seq, limit=limit)]
 
-    def queued_runs(self, limit: int = 50) -> list[tuple[str, str]]:
+    def queued_runs(self, now: str, limit: int = 50) -> list[tuple[str, str]]:
+        sql = "SELECT tenant, run_id FROM run_queue WHERE due_at <= :now ORDER BY tenant, run_id LIMIT :limit"
         with self._system() as tx:
-            found = tx.rows("SELECT tenant, run_id FROM run_queue ORDER BY tenant, run_id LIMIT :limit", limit=limit)
+            found = tx.rows(sql, now=now, limit=limit)
         return [(row[0], row[1]) for row in found]
 
     def ping(self) -> None:
