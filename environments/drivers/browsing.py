@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 START_S, ACT_S = 60.0, 15.0
 VIEW = (1000, 700)
+# What the page's own policy stops is no request to the browser; to the suite it is one that was tried.
+TELL_REFUSALS = """addEventListener("securitypolicyviolation", event =>
+  event.blockedURI.includes("//") && conformRefused(event.blockedURI, event.effectiveDirective), true)"""
 # What Chromium asks whatever its flags say; for it these names do not exist. A page that asks for them is seen by its
 # requests all the same.
 OWN = ("accounts.google.com", "update.googleapis.com", "*.gvt1.com", "clients*.google.com")
@@ -86,6 +89,8 @@ def browser(host: SiteHost, instruments: set[int]) -> Iterator[Tab]:
                     raise SuiteError(f"the browser cannot be driven: {error.message}") from None
                 try:
                     yield Tab(remote.new_context(viewport={"width": VIEW[0], "height": VIEW[1]}))
+                except Error as error:  # nothing that a page does
+                    raise SuiteError(f"the browser cannot be driven: {error.message}") from None
                 finally:
                     with contextlib.suppress(Error):
                         remote.close()
@@ -129,11 +134,16 @@ class Tab:
         self._page.set_default_timeout(ACT_S * 1000)
         self._console: list[ConsoleLine] = []
         self._requests: list[Request] = []
-        self._sockets: list[str] = []
+        self._more: list[PageRequest] = []  # web sockets, and what the page's policy refused
+        context.expose_function("conformRefused", self._refused)
+        context.add_init_script(TELL_REFUSALS)
         self._page.on("console", lambda said: self._console.append(ConsoleLine(said.type, said.text)))
         self._page.on("pageerror", lambda error: self._console.append(ConsoleLine("exception", error.message)))
         self._page.on("request", lambda made: self._requests.append(made))
-        self._page.on("websocket", lambda opened: self._sockets.append(opened.url))
+        self._page.on("websocket", lambda opened: self._more.append(PageRequest("GET", opened.url, "websocket")))
+
+    def _refused(self, url: str, directive: str) -> None:
+        self._more.append(PageRequest("GET", url, directive, failure="refused by the page's own policy"))
 
     def open(self, url: str) -> None:
         with _told(f"the page {url} does not load"):
@@ -187,7 +197,7 @@ class Tab:
     @property
     def requests(self) -> Sequence[PageRequest]:
         self._page.wait_for_timeout(0)  # what the browser has told by now is heard
-        return [*map(_noted, self._requests), *(PageRequest("GET", url, "websocket") for url in self._sockets)]
+        return [*map(_noted, self._requests), *self._more]
 
     @property
     def console(self) -> Sequence[ConsoleLine]:
@@ -208,4 +218,6 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except Error as error:
+        if "closed" in error.message:  # the tab, or all of the browser
+            raise
         raise AssertionError(f"{what}: {error.message.splitlines()[0]}") from None
