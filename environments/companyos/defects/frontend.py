@@ -35,9 +35,9 @@ def _policy(change: Callable[[str], str]) -> None:
 
 @defect(kills=("FUN-07", "FUN-14"), modes=ALONE, roles=PAGE)
 def font_from_a_cdn(services: Services) -> None:
-    """The style sheet imports a typeface of Google Fonts, and the policy was opened for it. Public frontends did so, and
-    took half a minute to show on an air-gapped site (kestra#11305, phoenix#8822). A browser cannot fetch it there, which
-    is an error in its console and a request that failed, so FUN-14 is broken too."""
+    """The style sheet imports a typeface of Google Fonts, and the policy was opened for it. Public frontends did so,
+    and took half a minute to show on an air-gapped site (kestra#11305, phoenix#8822). A browser cannot fetch it there,
+    which is an error in its console and a request that failed, so FUN-14 is broken too."""
     _edit(
         "/ui/style.css",
         ":root {",
