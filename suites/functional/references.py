@@ -66,7 +66,8 @@ def references(media_type: str, text: str, base: str) -> list[Reference]:
         found = list(_of_manifest(text))
     else:
         found = []
-    absolute = [Reference(kind, urljoin(base, url.strip()), f"{name}: {how}") for kind, url, how in found]
+    elsewhere = [each for each in found if each[1].strip().partition("#")[0]]
+    absolute = [Reference(kind, urljoin(base, url.strip()), f"{name}: {how}") for kind, url, how in elsewhere]
     return [each for each in dict.fromkeys(absolute) if urlsplit(each.url).scheme in ("http", "https", "ws", "wss")]
 
 
