@@ -37,11 +37,11 @@ class Browser(Protocol):
         """The button with this name."""
         ...
 
-    def shows(self, text: str, within_s: float = 10.0) -> bool:
+    def shows(self, text: str, within_s: float = 20.0) -> bool:
         """Whether the text becomes visible in time."""
         ...
 
-    def offers(self, label: str, within_s: float = 10.0) -> bool:
+    def offers(self, label: str, within_s: float = 20.0) -> bool:
         """Whether a field with this label becomes visible in time."""
         ...
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page, Request
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-START_S, ACT_S = 60.0, 15.0
+START_S, ACT_S = 60.0, 20.0
 VIEW = (1000, 700)
 # What the page's own policy stops is no request to the browser; to the suite it is one that was tried.
 TELL_REFUSALS = """addEventListener("securitypolicyviolation", event =>
@@ -161,10 +161,10 @@ class Tab:
         with _told(f"the page has no button {button!r} that can be pressed"):
             self._page.get_by_role("button", name=button, exact=True).click()
 
-    def shows(self, text: str, within_s: float = 10.0) -> bool:
+    def shows(self, text: str, within_s: float = 20.0) -> bool:
         return self._appears(self._page.get_by_text(text).filter(visible=True).first, within_s)
 
-    def offers(self, label: str, within_s: float = 10.0) -> bool:
+    def offers(self, label: str, within_s: float = 20.0) -> bool:
         return self._appears(self._page.get_by_label(label, exact=True).first, within_s)
 
     def _appears(self, what: Any, within_s: float) -> bool:

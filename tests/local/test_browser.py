@@ -14,14 +14,13 @@ from environments.drivers import browsing
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.node import LocalNode
 
-pytestmark = [
-    pytest.mark.timeout(240),
-    pytest.mark.skipif(browsing.missing() is not None, reason=browsing.missing() or ""),
-]
+pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module", params=["namespaces", "loopback"])
 def deployment(request: pytest.FixtureRequest) -> Iterator[LocalDeployment]:
+    if lacking := browsing.missing():
+        pytest.skip(lacking)
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "loopback":
 
@@ -85,3 +84,12 @@ def test_a_browser_that_dies_is_no_fault_of_the_page(node: LocalNode) -> None:
         [pid] = node.instruments - before
         psutil.Process(pid).kill()
         browser.open(node.url("data") + "/")
+
+
+def test_what_is_missing_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert "Install it (Debian: chromium)" in (browsing.missing() or "")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}" if name == "google-chrome" else None)
+    assert browsing.program() == "/usr/bin/google-chrome"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "companyos-conform[browser]" in (browsing.missing() or "")

@@ -9,6 +9,9 @@ export const signOut = () => sessionStorage.removeItem(TOKEN);
 /** Someone has to sign in again: the node no longer takes the token. */
 export class SessionEnded extends Error {}
 
+/** What was asked was answered after its session had ended here: it is nobody's any more, and is not to be shown. */
+export class TooLate extends Error {}
+
 const WORDS = {
   FORBIDDEN: "You are not allowed to do that.",
   UNAVAILABLE: "The node cannot answer this right now. Try again in a moment.",
@@ -36,14 +39,21 @@ async function ask(url, options = {}) {
 }
 
 async function asking(url, options = {}) {
-  const headers = {...options.headers, Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}`};
+  const token = sessionStorage.getItem(TOKEN);
+  const headers = {...options.headers, Authorization: `Bearer ${token}`};
+  let answer, failure;
   try {
-    return await ask(url, {...options, headers});
+    answer = await ask(url, {...options, headers});
   } catch (error) {
-    if (error.code !== "UNAUTHENTICATED") throw error;
+    failure = error;
+  }
+  if (sessionStorage.getItem(TOKEN) !== token) throw new TooLate();
+  if (failure?.code === "UNAUTHENTICATED") {
     signOut();
     throw new SessionEnded("Your session has ended. Sign in again.");
   }
+  if (failure) throw failure;
+  return answer;
 }
 
 const json = body => ({method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)});

@@ -16,6 +16,7 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
+    if (error instanceof api.TooLate) return;
     if (error instanceof api.SessionEnded) front();
     say(error.message);
   }
@@ -81,11 +82,11 @@ async function list(more = false) {
 async function show(id) {
   const depth = Number(get("around").elements.depth.value);
   const {entity, graph} = await api.around(id, depth);
-  if (id !== selected() || !api.signedIn()) return;  // someone went on meanwhile
+  if (id !== selected()) return;  // someone went on meanwhile
   get("selected").hidden = entity === null;
   if (entity === null) throw new Error("There is no such entity.");
   get("selected-title").textContent = nameOf(entity);
-  const facts = {Kind: entity.kind, ...entity.props, Created: `${entity.createdAt} by ${entity.createdBy}`};
+  const facts = {Kind: entity.kind, ...entity.props, Created: `${new Date(entity.createdAt).toLocaleString()} by ${entity.createdBy}`};
   get("details").replaceChildren(...Object.entries(facts).flatMap(
     ([name, value]) => [element("dt", {}, name), element("dd", {}, shown(value))]));
   draw(get("graph"), id, graph, other => { location.hash = encodeURIComponent(other); });
@@ -114,7 +115,6 @@ const LICENCE = {
 
 async function showStatus() {
   const {sync, licence} = await api.status();
-  if (!api.signedIn()) return;
   const found = [...(sync ? [syncBadge(sync)] : []), ...(licence ? [badge(...LICENCE[licence.state])] : [])];
   get("state").replaceChildren(...found);
 }

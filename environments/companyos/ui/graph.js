@@ -1,35 +1,35 @@
 // A neighbourhood as a picture: the start in the middle, each further hop on a wider ring, the same every time.
 import {drawn, nameOf} from "./dom.js";
 
-const RING = 110, RADIUS = 13, MARGIN = 70, LABEL = 18;
+const RING = 110, RADIUS = 13, MARGIN = 60, LABEL = 18;
 
-/** Hops of each entity from the start. */
-function hops(start, relationships) {
-  const found = new Map([[start, 0]]);
-  for (const id of found.keys()) {  // grows while it is walked
+/** Hops of each entity from the start, and the one that it was reached from. */
+function reached(start, relationships) {
+  const found = new Map([[start, {hops: 0, from: null}]]);
+  for (const [id, {hops}] of found) {  // grows while it is walked
     for (const {srcId, dstId} of relationships) {
       const other = srcId === id ? dstId : dstId === id ? srcId : null;
-      if (other !== null && !found.has(other)) found.set(other, found.get(id) + 1);
+      if (other !== null && !found.has(other)) found.set(other, {hops: hops + 1, from: id});
     }
   }
   return found;
 }
 
+/** Evenly around each ring, in the order of whom they were reached from, beginning beside the first of those. */
 function places(start, graph) {
-  const far = hops(start, graph.relationships);
-  const rings = new Map();
-  for (const {id} of graph.entities) {
-    const ring = far.get(id) ?? 1;
-    rings.set(ring, [...(rings.get(ring) ?? []), id]);
-  }
-  const found = new Map();
-  for (const [ring, ids] of rings) {
+  const known = reached(start, graph.relationships);
+  const rings = [];
+  for (const {id} of graph.entities) (rings[known.get(id)?.hops ?? 1] ??= []).push(id);
+  const angles = new Map([[start, -Math.PI / 2]]), found = new Map();
+  const behind = id => angles.get(known.get(id)?.from) ?? 0;
+  rings.forEach((ids, ring) => {
     const radius = ring && Math.max(ring * RING, ids.length * RADIUS * 0.8);
-    ids.forEach((id, index) => {
-      const angle = (2 * Math.PI * index) / ids.length - Math.PI / 2 + ring * 0.35;
+    ids.sort((a, b) => behind(a) - behind(b)).forEach((id, index) => {
+      const angle = behind(ids[0]) + (2 * Math.PI * index) / ids.length;
+      angles.set(id, angle);
       found.set(id, {x: radius * Math.cos(angle), y: radius * Math.sin(angle)});
     });
-  }
+  });
   return found;
 }
 
@@ -59,8 +59,9 @@ function dot(entity, place, isStart, choose) {
 
 export function draw(svg, start, graph, choose) {
   const at = places(start, graph);
-  const most = Math.max(2 * RING, ...[...at.values()].flatMap(({x, y}) => [Math.abs(x), Math.abs(y)])) + MARGIN;
-  svg.setAttribute("viewBox", `${-most} ${-most * 0.7} ${2 * most} ${1.4 * most}`);
+  const reach = axis => Math.max(RING, ...[...at.values()].map(place => Math.abs(place[axis]))) + MARGIN;
+  const wide = Math.max(reach("x"), 2 * RING), high = reach("y");
+  svg.setAttribute("viewBox", `${-wide} ${-high} ${2 * wide} ${2 * high}`);
   const lines = graph.relationships.filter(({srcId, dstId}) => at.has(srcId) && at.has(dstId));
   svg.replaceChildren(
     ...lines.map(each => line(each, at.get(each.srcId), at.get(each.dstId))),
