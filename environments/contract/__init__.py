@@ -1,5 +1,6 @@
 """The contract between suites and deployments: see docs/contract.md."""
 
+from environments.contract.browser import Browser, ConsoleLine, PageRequest
 from environments.contract.containers import ContainerFacts, ImageFile, Mount, ProcessFacts
 from environments.contract.custody import Custody, KeyFacts
 from environments.contract.deployment import (
@@ -31,10 +32,12 @@ from environments.link import Episode, LinkState
 
 __all__ = [
     "Artifact",
+    "Browser",
     "Calibration",
     "Capability",
     "Client",
     "Clock",
+    "ConsoleLine",
     "ContainerFacts",
     "Custody",
     "Deployment",
@@ -54,6 +57,7 @@ __all__ = [
     "Mode",
     "Mount",
     "Node",
+    "PageRequest",
     "PaymentRequest",
     "Payments",
     "ProcessFacts",

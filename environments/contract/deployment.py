@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from environments.contract.browser import Browser
 from environments.contract.containers import ContainerFacts, ImageFile
 from environments.contract.custody import Custody
 from environments.contract.faults import Clock, Disks
@@ -53,6 +54,7 @@ class Capability(StrEnum):
     MODEL_SERVER = "model-server"  # the node serves a language model
     DIRECTORY = "directory"  # the customer's LDAP directory or identity provider, whose accounts the suite manages
     KEY_CUSTODY = "key-custody"  # the customer's HSM or the node's TPM, whose keys the suite can take away
+    BROWSER = "browser"  # a Chromium of this host, that runs inside a node's site
     RESOURCE_LIMITS = "resource-limits"  # the memory and CPU of a node are limited by the kernel, and measured
 
 
@@ -247,6 +249,10 @@ class Node(Protocol):
     def user(self, role: str, tenant: str | None = None) -> User: ...
     def http(self, origin: str | None = None) -> HttpSession:
         """HTTP from inside `origin` (a site; default: the node's own)."""
+        ...
+
+    def browser(self) -> AbstractContextManager[Browser]:
+        """A real browser at the node's site; needs Capability.BROWSER."""
         ...
 
     def login(self, user: User, origin: str | None = None) -> Client: ...

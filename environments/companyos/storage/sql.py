@@ -514,5 +514,5 @@ class SqlStore:
     def acked_seq(self) -> int:
         return 0
 
-    def backlog(self) -> int:
+    def backlog(self, tenant: str | None = None) -> int:
         return 0
