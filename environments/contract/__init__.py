@@ -16,14 +16,13 @@ from environments.contract.deployment import (
     Listener,
     Mode,
     Node,
-    Response,
     Stream,
-    TransportError,
     User,
     Vendor,
 )
 from environments.contract.directory import Directory
 from environments.contract.faults import Clock, Disks
+from environments.contract.messages import Request, Response, TransportError
 from environments.contract.payments import PaymentRequest, Payments
 from environments.contract.release import Artifact, Release
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
@@ -62,6 +61,7 @@ __all__ = [
     "Payments",
     "ProcessFacts",
     "Release",
+    "Request",
     "Resources",
     "Response",
     "Stream",

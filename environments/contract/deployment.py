@@ -13,6 +13,7 @@ from environments.contract.browser import Browser
 from environments.contract.containers import ContainerFacts, ImageFile
 from environments.contract.custody import Custody
 from environments.contract.faults import Clock, Disks
+from environments.contract.messages import Response
 from environments.contract.payments import Payments
 from environments.contract.release import Release
 from environments.contract.resources import Resources
@@ -115,44 +116,6 @@ class User:
     username: str
     password: str
     roles: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Response:
-    """An HTTP answer, at most `limit` bytes of it (see HttpSession)."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    elapsed_s: float
-
-    def json(self) -> Any:
-        import json
-
-        return json.loads(self.body)
-
-    @property
-    def error_code(self) -> str | None:
-        """`error.code` (REST) or the first `errors[].extensions.code` (GraphQL); None without an error in the body."""
-        try:
-            document = self.json()
-        except ValueError:
-            return None
-        if not isinstance(document, dict):
-            return None
-        if isinstance(document.get("error"), dict):
-            return str(document["error"].get("code"))
-        for error in document.get("errors") or []:
-            return str((error.get("extensions") or {}).get("code"))
-        return None
-
-
-class TransportError(Exception):
-    """No HTTP answer. `kind` says why: refused, timeout, reset, dns, too-large, other."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 class Stream(Protocol):
