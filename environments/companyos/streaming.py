@@ -79,8 +79,9 @@ async def follow(services: Services, request: Request, tenant: str, after: int) 
         if quiet_s >= BEAT_S:
             yield ": still here\n\n"
             quiet_s = 0.0
-        await asyncio.sleep(LOOK_S)
-        quiet_s += LOOK_S
+        if not found:
+            await asyncio.sleep(LOOK_S)
+            quiet_s += LOOK_S
 
 
 def first(request: Request) -> int:
