@@ -16,6 +16,7 @@ from conform.judge import PASSED, Judged
 from conform.losing import Loss
 from conform.settings import Settings
 from environments.contract import Capability, Deployment, Evidence, SuiteError
+from environments.contract.exchanges import EXCHANGES
 from environments.schedules.model import Schedule, ScheduleError
 from environments.schedules.player import Player
 from reports.journal import JournalWriter, now
@@ -24,6 +25,7 @@ from reports.verdicts import Verdict
 PARTS = "parts"
 CHECK_TIMEOUT_S = 180  # a check that hangs is ended and is an error; each waits with deadlines of its own
 VERDICT_PROPERTY = "conform"
+TOLD = (Verdict.FAIL, Verdict.ERROR, Verdict.VACUOUS)  # with these goes what was said last
 
 
 @dataclass
@@ -38,6 +40,7 @@ class Running:
     started_at: str = field(default_factory=now)
     began_s: float = field(default_factory=time.monotonic)
     duration_s: float = 0.0
+    exchanges: dict[str, Any] = field(default_factory=dict)  # the last, for a verdict that is no pass
 
 
 RUNNING = pytest.StashKey[Running]()
@@ -161,6 +164,7 @@ class Checking:
         result: object = None
         player, judged = self._weather(running, deployment, judged)
         running.began_s = time.monotonic()
+        EXCHANGES.forget()  # what was said while the deployment was made or healed is not the check's
         # A wrapper must let the call happen; a barred check is replaced by nothing.
         if judged is not None:
             item.obj = _nothing  # type: ignore[attr-defined]
@@ -172,8 +176,9 @@ class Checking:
         finally:  # an interrupt ends it too
             problems = _calm(player)
         if judged is None:
-            judged = PASSED if error is None else judge.of_exception(error)
+            judged = PASSED if error is None else judge.of_exception(error, judge.breach_in(EXCHANGES.last()))
         running.duration_s = time.monotonic() - running.began_s
+        running.exchanges = EXCHANGES.evidence()
         if problems:
             judged = Judged(Verdict.ERROR, f"the schedule was not played as asked: {'; '.join(problems)}")
         if deployment is not None:
@@ -246,7 +251,7 @@ class Checking:
             reason=judged.reason,
             expected=evidence.expected or _sentence(item),
             observed=observed,
-            evidence=evidence.items,
+            evidence={**evidence.items, **(running.exchanges if judged.verdict in TOLD else {})},
             started_at=running.started_at,
             duration_s=round(running.duration_s, 4),
             repro=self.settings.repro(running.requirement, running.profile),

@@ -101,7 +101,8 @@ DriverOption = Annotated[
     str,
     typer.Option(
         "--driver",
-        help="How a profile becomes real: local (processes) or containers (docs/containers.md).",
+        help="How a profile becomes real: local (processes), containers (docs/containers.md), or an adapter, "
+        "package.module:Name (docs/writing-an-adapter.md).",
         autocompletion=completes(_drivers),
     ),
 ]

@@ -40,7 +40,8 @@ class Controller:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """A worker parses the command line again; what was left open there it gets from here."""
-        settled = {name: getattr(self._config.option, name) for name in ("run_id", "run_dir", "seed")}
+        told = ("run_id", "run_dir", "seed", "tbstyle")
+        settled = {name: getattr(self._config.option, name) for name in told if hasattr(self._config.option, name)}
         node.workerinput["conform"] = settled
 
     @pytest.hookimpl(optionalhook=True)

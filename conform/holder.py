@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from conform.settings import Settings
+from environments import adapters
 from environments.contract import Deployment, SuiteError
 from profiles import Profile
 
@@ -54,26 +55,13 @@ class Holder:
         return deployment
 
     def _make(self) -> None:
-        import environments
-
         self._made += 1
         if self._made > REMAKES + 1:
             self._failure = f"{self._made - 1} deployments of {self.profile.id} could not be healed after a check"
             raise NotProvisioned(self._failure)
         began = time.monotonic()
         try:
-            self._deployment = environments.provision(
-                self.profile,
-                driver=self._settings.driver,
-                run_id=self._settings.run_id,
-                seed=self._settings.seed,
-                defects=list(self._settings.service_defects),
-                network_defects=list(self._settings.network_defects),
-                calibrate=self._settings.calibrate,
-                clocks=self._settings.clocks,
-                progress=self._progress,
-                **self._faults(environments.provision),
-            )
+            self._deployment = self._provision()
         except Exception as error:
             self._failure = f"{self.profile.id} did not get ready: {str(error).strip() or type(error).__name__}"
             self.event(self._failure)
@@ -83,6 +71,25 @@ class Holder:
         if watch is not None:
             watch(self._lose)
         self._record_start()
+
+    def _provision(self) -> Any:
+        import environments
+
+        asked = self._settings
+        if adapters.is_adapter(asked.driver):
+            return adapters.make(asked.driver, self.profile, run_id=asked.run_id, seed=asked.seed)
+        return environments.provision(
+            self.profile,
+            driver=asked.driver,
+            run_id=asked.run_id,
+            seed=asked.seed,
+            defects=list(asked.service_defects),
+            network_defects=list(asked.network_defects),
+            calibrate=asked.calibrate,
+            clocks=asked.clocks,
+            progress=self._progress,
+            **self._faults(environments.provision),
+        )
 
     def _lose(self, why: str) -> None:
         """From a thread: what the deployment stands on is gone."""

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pytest
 
-from environments.contract import Capability, Deployment, SuiteError, TransportError, Untestable, Vacuous
+from environments.contract import (
+    Capability,
+    Deployment,
+    Response,
+    SuiteError,
+    TransportError,
+    Untestable,
+    Vacuous,
+    wire,
+)
+from environments.contract.exchanges import Exchange, asked, head
 from reports.verdicts import Verdict
 
 # A service that does not come up again is the deployment's fault; the local driver says so with this name.
@@ -24,11 +35,14 @@ class Judged:
 PASSED = Judged(Verdict.PASS)
 
 
-def of_exception(error: BaseException) -> Judged:
-    """The verdict that an exception out of a check stands for."""
+def of_exception(error: BaseException, breach: str = "") -> Judged:
+    """The verdict that an exception out of a check stands for.
+
+    breach: an answer to the check that breaks the contract's form, if there was one. Then what nobody foresaw, a
+    KeyError say, is the deployment's fault; without one it is a mistake of the suite."""
     text = _said(error) or type(error).__name__
     if isinstance(error, BaseExceptionGroup):
-        return _of_group(error)
+        return _of_group(error, breach)
     if isinstance(error, Vacuous):
         return Judged(Verdict.VACUOUS, text)
     if isinstance(error, Untestable):
@@ -45,7 +59,18 @@ def of_exception(error: BaseException) -> Judged:
         return Judged(Verdict.ERROR if text.startswith(_TIMEOUT) else Verdict.FAIL, text)
     if isinstance(error, pytest.skip.Exception):
         return Judged(Verdict.ERROR, f"a check must not skip; it says `untestable` and names a capability: {text}")
+    if breach:
+        return Judged(Verdict.FAIL, f"{breach}. The check could not read on ({type(error).__name__}: {text[:200]})")
     return Judged(Verdict.ERROR, f"{type(error).__name__}: {text}")
+
+
+def breach_in(exchanges: Sequence[Exchange]) -> str:
+    """The last answer of these that breaks the contract's form, and how; empty if none does."""
+    for exchange in reversed(exchanges):
+        if isinstance(exchange.answer, Response) and (broken := wire.breach(exchange.answer)):
+            answer = f"status {exchange.answer.status}, {head(exchange.answer.body, 300)!r}"
+            return f"the answer to {asked(exchange.request, 200)} breaks the contract's form: {broken}; it was {answer}"
+    return ""
 
 
 def _said(error: BaseException) -> str:
@@ -54,9 +79,9 @@ def _said(error: BaseException) -> str:
     return text.split("\nassert ")[0].rstrip() if isinstance(error, AssertionError) else text
 
 
-def _of_group(group: BaseExceptionGroup[BaseException]) -> Judged:
+def _of_group(group: BaseExceptionGroup[BaseException], breach: str) -> Judged:
     """The worst of several, for the suite first: what it hides is unknown."""
-    found = [of_exception(each) for each in group.exceptions]
+    found = [of_exception(each, breach) for each in group.exceptions]
     worst = next((each for each in found if each.verdict is Verdict.ERROR), found[0])
     return replace(worst, reason="; ".join(each.reason for each in found))
 

@@ -31,6 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = getattr(config, "workerinput", None)
     if worker is not None:
         vars(config.option).update(worker["conform"])  # what the controller settled: see Controller
+    elif config.pluginmanager.is_blocked("terminal"):
+        config.option.tbstyle = "native"  # `conform run` shows no traceback; taking source apart for one costs seconds
     try:
         settings = options.settle(config.option, config.invocation_params.dir)
     except options.BadArguments as error:

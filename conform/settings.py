@@ -14,7 +14,7 @@ import pytest
 
 import profiles
 from conform import catalogue
-from environments import DRIVERS, unusable
+from environments import DRIVERS, adapters, unusable
 from environments.schedules.model import Schedule, ScheduleError
 from profiles import LinkSpec, Profile, ProfileError
 from profiles.load import preset, presets
@@ -87,7 +87,11 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("conform", "CompanyOS conformance (checks under suites/)")
     add = group.addoption
     add("--profile", action="append", default=[], metavar="ID", help="profile id or file; repeatable (default: all)")
-    add("--driver", default=DRIVERS[0], help="how a profile becomes real: local (processes, the default) or containers")
+    add(
+        "--driver",
+        default=DRIVERS[0],
+        help="how a profile becomes real: local (the default), containers, or package.module:Adapter",
+    )
     add("--only", action="append", default=[], metavar="REQ", help="requirement id; repeatable")
     add("--suite", action="append", default=[], metavar="NAME", help="suite name; repeatable")
     add("--defect", action="append", default=[], metavar="NAME", help="switch on a known-bad behaviour; repeatable")
@@ -118,8 +122,7 @@ def settle(option: Any, here: Path) -> Settings:
         raise BadArguments(str(error)) from None
     refuse(catalogue.unknown("only", option.only, entries, "requirement"))
     refuse(catalogue.unknown("suite", option.suite, catalogue.suites(entries.values())))
-    refuse(catalogue.unknown("driver", [option.driver], DRIVERS))
-    refuse_unusable(option.driver)
+    refuse_driver(option)
     refuse(catalogue.unknown("clocks", [option.clocks], CLOCKS, "way to set clocks"))
     if not 1 <= option.soak <= LONGEST_SOAK_S:
         raise BadArguments(f"--soak: expected 1 to {LONGEST_SOAK_S:g} seconds, not {option.soak:g}.")
@@ -152,6 +155,27 @@ def settle(option: Any, here: Path) -> Settings:
 def refuse(problem: str | None) -> None:
     if problem is not None:
         raise BadArguments(problem)
+
+
+def refuse_driver(option: Any) -> None:
+    """A driver of ours that this machine can run, or an adapter (`module:attribute`) that fits."""
+    if not adapters.is_adapter(option.driver):
+        refuse(catalogue.unknown("driver", [option.driver], DRIVERS))
+        refuse_unusable(option.driver)
+        return
+    for name in ("defect", "schedule", "link"):
+        if getattr(option, name):
+            raise BadArguments(f"--{name}: is for deployments that the suite stands up, not for an adapter's.")
+    try:
+        adapters.load(option.driver)
+    except adapters.AdapterError as error:
+        raise BadArguments(f"--driver: {error}") from None
+
+
+def refuse_adapter(driver: str, command: str) -> None:
+    """For commands that stand something up themselves."""
+    if adapters.is_adapter(driver):
+        raise BadArguments(f"--driver {driver}: {command} stands a profile up itself. Choose {' or '.join(DRIVERS)}.")
 
 
 def refuse_unusable(driver: str) -> None:

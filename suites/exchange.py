@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,21 +18,28 @@ from environments.contract import (
     User,
     untestable,
 )
-
-_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
-
-
-def redact(text: str) -> str:
-    return _TOKEN.sub("<token>", text)
+from environments.contract.exchanges import asked, head
+from environments.contract.exchanges import redact as redact
+from environments.contract.messages import UNCODED
+from environments.contract.wire import breach
 
 
-def shown(response: Response, limit: int = 400) -> dict[str, Any]:
-    """An answer as evidence: status, error code and the head of the body, tokens removed."""
-    return {
-        "status": response.status,
-        "code": response.error_code,
-        "body": redact(response.body[:limit].decode("utf-8", "replace")),
-    }
+class Shown(dict[str, Any]):
+    """An exchange: as evidence a mapping, in a sentence what was asked and what was answered."""
+
+    def __str__(self) -> str:
+        asked_ = f"{self['request']} " if "request" in self else ""
+        code = f" with code {self['code']}" if self["code"] is not None else ""
+        return f"{asked_}was answered {self['status']}{code}: {self['body']}"
+
+    __format__ = object.__format__
+
+
+def shown(response: Response, limit: int = 400) -> Shown:
+    """An exchange as evidence: what was asked and by whom, status, error code and the head of the body; no tokens."""
+    told = Shown(request=asked(response.request, 200)) if response.request else Shown()
+    told.update(status=response.status, code=response.error_code, body=head(response.body, limit))
+    return told
 
 
 def document(response: Response) -> dict[str, Any]:
@@ -41,7 +47,7 @@ def document(response: Response) -> dict[str, Any]:
     try:
         value = response.json()
     except ValueError as error:
-        raise AssertionError(f"the answer is not JSON: {shown(response)}") from error
+        raise AssertionError(f"the answer is not JSON ({error}): {shown(response)}") from error
     assert isinstance(value, dict), f"the answer is not a JSON object: {shown(response)}"
     return value
 
@@ -49,19 +55,22 @@ def document(response: Response) -> dict[str, Any]:
 def assert_no_crash(response: Response, what: str) -> Response:
     """A crash is never a refusal."""
     assert response.status != 500, f"{what}: answered 500: {shown(response)}"
-    assert response.error_code not in {"INTERNAL", "INTERNAL_SERVER_ERROR", "None"}, (
-        f"{what}: a crash: {shown(response)}"
+    assert response.error_code not in {"INTERNAL", "INTERNAL_SERVER_ERROR", UNCODED}, (
+        f"{what}: a crash, or an error without a code: {shown(response)}"
     )
     return response
 
 
 def data_of(response: Response, what: str) -> dict[str, Any]:
-    """`data` of a GraphQL answer without errors; an AssertionError naming `what` otherwise."""
+    """`data` of a GraphQL answer without errors, of the types that the schema gives what was asked for; an
+    AssertionError naming `what` otherwise."""
     assert_no_crash(response, what)
     body = document(response)
-    assert response.status == 200 and not body.get("errors"), f"{what}: {shown(response)}"
+    assert response.status == 200 and not body.get("errors"), f"{what}: expected data and no error: {shown(response)}"
     data = body.get("data")
     assert isinstance(data, dict), f"{what}: no data: {shown(response)}"
+    broken = breach(response)
+    assert not broken, f"{what}: the answer breaks the contract's form ({broken}): {shown(response)}"
     return data
 
 

@@ -138,6 +138,7 @@ def _stand_again(folder: Path, journal: Journal, head: Header) -> None:
 
     asked = Asked(list(head.profile_names), defect=head.defects_on, seed=head.seed, link=head.link)
     asked.driver = head.driver or "local"
+    options.refuse_adapter(asked.driver, "conform replay")
     asked.run_id = BY_HAND + options.new_run_id()
     settings = options.settle(asked, Path.cwd())
     before = past(journal, _kept(folder, settings) if head.schedule else None)

@@ -57,6 +57,7 @@ def up(
     run_id = BY_HAND + options.new_run_id()
     asked = Asked([profile], defect=defect or [], seed=seed, link=link, run_id=run_id, keep=keep)
     asked.schedule, asked.clocks, asked.driver = schedule, clocks, driver
+    options.refuse_adapter(asked.driver, "conform up")
     settings = options.settle(asked, Path.cwd())
 
     def use(standing: Standing) -> None:

@@ -42,11 +42,16 @@ def create(services: Services, who: Principal, body: dict[str, Any]) -> dict[str
     username, password = (str(each) for each in fields)
     if len(password) < PASSWORD_CHARACTERS:
         raise ApiError("INVALID", message=f"a password has at least {PASSWORD_CHARACTERS} characters")
+    rate_per_s = body.get("rate_per_s")
+    if rate_per_s is not None and not (type(rate_per_s) in (int, float) and 1 <= rate_per_s <= 1_000_000):
+        raise ApiError("INVALID", message="rate_per_s is a number of requests per second, 1 to 1 000 000")
     with services.store.transaction(tenant) as tx:
         if not tenancies.add(tx):
             raise ApiError("CONFLICT", message="there is such a tenant")
         tx.put_user({"username": username, "passwordHash": hash_password(password), "roles": ["admin"]})
         tx.append_audit(services.audit.entry(who.tenant, who.sub, "tenant.create", "tenant", tenant))
+    if rate_per_s is not None:
+        services.store.meta_set(f"rate_per_s.{tenant}", str(float(rate_per_s)))
     metering.forget(services, tenant)
     return {"tenant": tenant, "state": "ACTIVE"}
 
@@ -77,6 +82,9 @@ def remove(services: Services, tenant: str, tenancy: str) -> int:
     objects.of(services).remove_area(tenancy)
     if services.store.sealer is not None:
         services.store.sealer.drop(tenant)
+    for kept in ("vectors", "persisted"):
+        if kept in services.extra:
+            services.extra[kept].forget(tenant)
     return removed
 
 

@@ -1,5 +1,6 @@
 """The contract between suites and deployments: see docs/contract.md."""
 
+from environments.contract.browser import Browser, ConsoleLine, PageRequest
 from environments.contract.containers import ContainerFacts, ImageFile, Mount, ProcessFacts
 from environments.contract.custody import Custody, KeyFacts
 from environments.contract.deployment import (
@@ -15,13 +16,13 @@ from environments.contract.deployment import (
     Listener,
     Mode,
     Node,
-    Response,
-    TransportError,
+    Stream,
     User,
     Vendor,
 )
 from environments.contract.directory import Directory
 from environments.contract.faults import Clock, Disks
+from environments.contract.messages import Request, Response, TransportError
 from environments.contract.payments import PaymentRequest, Payments
 from environments.contract.release import Artifact, Release
 from environments.contract.requirement import SuiteError, Untestable, Vacuous, requirement, untestable, vacuous
@@ -30,10 +31,12 @@ from environments.link import Episode, LinkState
 
 __all__ = [
     "Artifact",
+    "Browser",
     "Calibration",
     "Capability",
     "Client",
     "Clock",
+    "ConsoleLine",
     "ContainerFacts",
     "Custody",
     "Deployment",
@@ -53,12 +56,15 @@ __all__ = [
     "Mode",
     "Mount",
     "Node",
+    "PageRequest",
     "PaymentRequest",
     "Payments",
     "ProcessFacts",
     "Release",
+    "Request",
     "Resources",
     "Response",
+    "Stream",
     "SuiteError",
     "TransportError",
     "Untestable",

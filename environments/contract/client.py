@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from environments.contract.deployment import HttpSession, Node, Response, TransportError, User
+from environments.contract.deployment import HttpSession, Node, User
+from environments.contract.exchanges import head
+from environments.contract.messages import Response
 
 
 class HttpClient:
@@ -44,13 +47,25 @@ class HttpClient:
 
 
 def login(node: Node, session: HttpSession, user: User) -> HttpClient:
-    """Sign in at the node's own identity service. Raises TransportError, or AssertionError naming status and body."""
-    document = {"tenant": user.tenant, "username": user.username, "password": user.password}
-    answer = session.request("POST", node.url("identity") + "/v1/auth/login", json=document)
+    """Sign in at the node's own identity service. Raises TransportError, or AssertionError naming status
+    and body."""
+    credentials = {"tenant": user.tenant, "username": user.username, "password": user.password}
+    answer = session.request("POST", node.url("identity") + "/v1/auth/login", json=credentials)
     assert answer.status == 200, (
-        f"login of {user.username}@{user.tenant} at {node.name}: {answer.status} {answer.body[:300]!r}"
+        f"login of {user.username}@{user.tenant} at {node.name}: {answer.status} {head(answer.body, 300)!r}"
     )
-    token = answer.json().get("accessToken")
-    if not isinstance(token, str):
-        raise TransportError("other", f"login at {node.name} gave no accessToken")
+    token = token_of(answer)
+    assert token is not None, (
+        f"login of {user.username}@{user.tenant} at {node.name} gave no accessToken: {head(answer.body, 300)!r}"
+    )
     return HttpClient(node, session, user, token)
+
+
+def token_of(answer: Response) -> str | None:
+    """The access token that an answer to a login holds; None if it holds nothing of a token's form (RFC 6750)."""
+    try:
+        document = answer.json()
+    except ValueError:
+        return None
+    token = document.get("accessToken") if isinstance(document, dict) else None
+    return token if isinstance(token, str) and re.fullmatch(r"[A-Za-z0-9._~+/=-]+", token) else None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from environments.contract.browser import Browser
 from environments.contract.containers import ContainerFacts, ImageFile
 from environments.contract.custody import Custody
 from environments.contract.faults import Clock, Disks
+from environments.contract.messages import Response
 from environments.contract.payments import Payments
 from environments.contract.release import Release
 from environments.contract.resources import Resources
@@ -52,6 +55,7 @@ class Capability(StrEnum):
     MODEL_SERVER = "model-server"  # the node serves a language model
     DIRECTORY = "directory"  # the customer's LDAP directory or identity provider, whose accounts the suite manages
     KEY_CUSTODY = "key-custody"  # the customer's HSM or the node's TPM, whose keys the suite can take away
+    BROWSER = "browser"  # a Chromium of this host, that runs inside a node's site
     RESOURCE_LIMITS = "resource-limits"  # the memory and CPU of a node are limited by the kernel, and measured
 
 
@@ -114,46 +118,32 @@ class User:
     roles: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Response:
-    """An HTTP answer, at most `limit` bytes of it (see HttpSession)."""
+class Stream(Protocol):
+    """An answer that goes on, as of server-sent events; what has come of it so far, at most 4 MiB."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
-    elapsed_s: float
-
-    def json(self) -> Any:
-        import json
-
-        return json.loads(self.body)
 
     @property
-    def error_code(self) -> str | None:
-        """`error.code` (REST) or the first `errors[].extensions.code` (GraphQL); None without an error in the body."""
-        try:
-            document = self.json()
-        except ValueError:
-            return None
-        if not isinstance(document, dict):
-            return None
-        if isinstance(document.get("error"), dict):
-            return str(document["error"].get("code"))
-        for error in document.get("errors") or []:
-            return str((error.get("extensions") or {}).get("code"))
-        return None
-
-
-class TransportError(Exception):
-    """No HTTP answer. `kind` says why: refused, timeout, reset, dns, too-large, other."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+    def body(self) -> bytes: ...
+    @property
+    def ended(self) -> bool:
+        """Whether the other side ended it, or it was cut off."""
+        ...
 
 
 class HttpSession(Protocol):
     """Raw HTTP from inside a site. Raises TransportError when there is no answer. Never follows redirects."""
+
+    def relay(self, url: str) -> AbstractContextManager[str]:
+        """A base URL on this host's loopback through which another program reaches `url` (scheme, host and port) as
+        from inside the site."""
+        ...
+
+    def stream(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 10.0
+    ) -> AbstractContextManager[Stream]:
+        """GET, and keep reading until the block ends. timeout_s: for the head of the answer. TransportError."""
+        ...
 
     def request(
         self,
@@ -222,6 +212,10 @@ class Node(Protocol):
     def user(self, role: str, tenant: str | None = None) -> User: ...
     def http(self, origin: str | None = None) -> HttpSession:
         """HTTP from inside `origin` (a site; default: the node's own)."""
+        ...
+
+    def browser(self) -> AbstractContextManager[Browser]:
+        """A real browser at the node's site; needs Capability.BROWSER."""
         ...
 
     def login(self, user: User, origin: str | None = None) -> Client: ...

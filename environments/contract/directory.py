@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from environments.contract.deployment import Client, Response, User
+from environments.contract.deployment import Client, User
+from environments.contract.messages import Response
 
 
 class Directory(Protocol):

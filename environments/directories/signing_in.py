@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 from urllib.parse import urlencode, urljoin
 
 from environments.contract import Client, HttpSession, Node, Response, SuiteError, User
-from environments.contract.client import HttpClient
+from environments.contract.client import HttpClient, token_of
+from environments.contract.exchanges import head
 from environments.directories.people import People
 
 MOST_PAGES = 12
@@ -78,6 +79,6 @@ class CustomerDirectory:
 
     def sign_in(self, user: User) -> Client:
         answer = self.try_sign_in(user)
-        token = answer.json().get("accessToken") if answer.status == 200 and answer.body.startswith(b"{") else None
-        assert isinstance(token, str), f"{user.username} could not sign in: {answer.status} {answer.body[:300]!r}"
+        token = token_of(answer) if answer.status == 200 else None
+        assert token is not None, f"{user.username} could not sign in: {answer.status} {head(answer.body, 300)!r}"
         return HttpClient(self._node, self._node.http(), user, token)

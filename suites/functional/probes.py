@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from environments.contract import Client, Node, Response, vacuous
-from suites.exchange import document
+from suites.exchange import ask, data_of, document
 from suites.product import literal
 
 
@@ -17,13 +17,14 @@ class Probing:
     def __init__(self, node: Node, viewer: Client, analyst: Client, admin: Client, operator: Client) -> None:
         self.node, self.viewer, self.analyst, self.admin, self.operator = node, viewer, analyst, admin, operator
         self.mark = f"probe-{uuid.uuid4().hex}"
-        made = document(analyst.graphql(f"mutation {{ createEntity(input: {{kind: {literal(self.mark)}}}) {{ id }} }}"))
-        self.entity: str = made["data"]["createEntity"]["id"]
+        query = f"mutation {{ createEntity(input: {{kind: {literal(self.mark)}}}) {{ id }} }}"
+        self.entity: str = ask(analyst, query, what="createEntity")["createEntity"]["id"]
 
     def served(self, query: str) -> bool:
         answer = self.analyst.graphql(query)
-        body = document(answer)
-        return answer.status == 200 and not body.get("errors") and all(v is not None for v in body["data"].values())
+        if answer.status != 200 or document(answer).get("errors"):
+            return False
+        return all(value is not None for value in data_of(answer, query).values())
 
 
 def _refused_as_absent(answer: Response) -> bool:

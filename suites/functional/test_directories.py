@@ -18,7 +18,17 @@ from environments.contract import (
     User,
     requirement,
 )
-from suites.exchange import assert_no_crash, assert_refused, conclude, document, healed_after, shown, signed_in, tenants
+from suites.exchange import (
+    assert_no_crash,
+    assert_refused,
+    conclude,
+    data_of,
+    document,
+    healed_after,
+    shown,
+    signed_in,
+    tenants,
+)
 from suites.waiting import wait_until
 
 SLACK_S = 3.0  # beyond the stated bound: the look itself, with the deadline that the product gives it
@@ -39,7 +49,7 @@ def is_in(client: Client) -> bool:
 def who(client: Client) -> dict[str, object]:
     answer = client.graphql(ME)
     assert answer.status == 200, f"me: {shown(answer)}"
-    found: dict[str, object] = document(answer)["data"]["me"]
+    found: dict[str, object] = data_of(answer, "me")["me"]
     return found
 
 

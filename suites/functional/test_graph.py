@@ -11,6 +11,7 @@ from suites.exchange import (
     assert_no_crash,
     assert_refused,
     conclude,
+    data_of,
     document,
     healed_after,
     shown,
@@ -105,14 +106,14 @@ def _odd(client: Client, node: Node, deepest: int) -> list[str]:
     problems = []
     for start in ODD_IDS:
         answer = assert_no_crash(_walk(client, start, 2), f"{node.name}: {start[:40]!r}")
-        if answer.status != 200 or answer.error_code or document(answer)["data"]["graphNeighborhood"] is not None:
+        if answer.status != 200 or answer.error_code or data_of(answer, start[:40])["graphNeighborhood"] is not None:
             problems.append(f"{node.name}: the id {start[:40]!r} is somebody's: {shown(answer)}")
     for depth in (-1, deepest + 1, 1000):
         assert_refused(_walk(client, one["id"], depth), 200, "INVALID", f"{node.name}: depth {depth}")
     upper = _walk(client, one["id"].upper(), 1)
     if (
         upper.body != _walk(client, one["id"], 1).body
-        or len(document(upper)["data"]["graphNeighborhood"]["entities"]) != 2
+        or len(data_of(upper, "an id in upper case")["graphNeighborhood"]["entities"]) != 2
     ):
         problems.append(f"{node.name}: an id in upper case is another one: {shown(upper)}")
     return problems
@@ -169,4 +170,4 @@ def _reached(client: Client, start: str) -> set[str]:
     answer = _walk(client, start, 2)
     if answer.error_code is not None:
         return set()
-    return {each["id"] for each in document(answer)["data"]["graphNeighborhood"]["entities"]}
+    return {each["id"] for each in data_of(answer, "the graph")["graphNeighborhood"]["entities"]}

@@ -27,10 +27,10 @@ class PassingTenant:
         operator = self.node.login(self.node.user("operator"))
         return assert_no_crash(operator.control(method, path, json=json), f"{method} {path}")
 
-    def create(self) -> Client:
-        """Its administrator, signed in."""
+    def create(self, **plan: float) -> Client:
+        """Its administrator, signed in. plan: what was agreed for it, as rate_per_s."""
         admin = {"username": self.user.username, "password": self.user.password}
-        answer = self.operate("POST", "/v1/tenants", {"tenant": self.name, "admin": admin})
+        answer = self.operate("POST", "/v1/tenants", {"tenant": self.name, "admin": admin, **plan})
         assert answer.status == 201, f"the tenant {self.name} was not made: {shown(answer)}"
         return self.node.login(self.user)
 
@@ -53,9 +53,9 @@ class PassingTenant:
 
 
 @contextmanager
-def passing_tenant(node: Node) -> Iterator[tuple[PassingTenant, Client]]:
+def passing_tenant(node: Node, **plan: float) -> Iterator[tuple[PassingTenant, Client]]:
     tenant = PassingTenant(node)
-    client = tenant.create()
+    client = tenant.create(**plan)
     try:
         yield tenant, client
     finally:

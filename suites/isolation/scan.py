@@ -54,6 +54,29 @@ def found_in(canary: str, body: bytes) -> str | None:
     return None
 
 
+def where(canary: str, body: bytes) -> str:
+    """Path of the value that holds the canary as it is, in a JSON body; its offset in any other. Empty if encoded."""
+    offset = body.lower().find(canary.lower().encode())
+    if offset < 0:
+        return ""
+    try:
+        return _path(canary.lower(), json.loads(body), "$") or f"byte {offset}"
+    except (ValueError, RecursionError):
+        return f"byte {offset}"
+
+
+def _path(canary: str, value: object, path: str) -> str | None:
+    if isinstance(value, str):
+        return path if canary in value.lower() else None
+    if isinstance(value, Mapping):
+        inner = [(f"{path}.{name}", item) for name, item in value.items()]
+        if any(canary in name.lower() for name in value):
+            return f"{path} (name of a field)"
+    else:
+        inner = [(f"{path}[{index}]", item) for index, item in enumerate(value)] if isinstance(value, list) else []
+    return next((found for name, item in inner if (found := _path(canary, item, name)) is not None), None)
+
+
 def judge_leaks(canaries: Mapping[str, str], answers: Iterable[tuple[str, str, bytes]]) -> list[str]:
     """`canaries`: tenant -> its mark. `answers`: (tenant that asked, what, body). Leaks, or vacuous when no answer
     held its own tenant's mark: then the scan was blind."""
@@ -65,7 +88,8 @@ def judge_leaks(canaries: Mapping[str, str], answers: Iterable[tuple[str, str, b
             if form and owner == tenant:
                 sighted.add(tenant)
             elif form:
-                leaks.append(f"{what} of {tenant} holds the canary of {owner} ({form})")
+                at = where(canary, body)
+                leaks.append(f"{what} of {tenant} holds the canary of {owner} ({form}{f', at {at}' if at else ''})")
     unseen = sorted(set(canaries) - sighted)
     if leaks:
         return leaks

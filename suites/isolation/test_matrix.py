@@ -68,7 +68,7 @@ def _refused(row: Row, role: str, answer: Response) -> None:
         assert_refused(answer, 200, "NOT_FOUND", what)
     elif row.expect == "null":
         values = data_of(answer, what).values()
-        assert not any(values), f"{what}: {shown(answer)}"
+        assert not any(values), f"{what}: expected null or an empty list: {shown(answer)}"
 
 
 def _own(row: Row, client: Client, mine: Objects) -> Response:

@@ -12,7 +12,7 @@ import pytest
 
 from environments.contract import Capability, Client, Deployment, Evidence, Node, requirement, untestable
 from suites.exchange import assert_no_crash, conclude, data_of, healed_after, shown, signed_in, tenants
-from suites.product import ENTITY, create_entity, launch_run
+from suites.product import ENTITY, create_entity, launch_run, literal
 
 # (role, method, path, body): every path that serves or changes a tenant's or the node's state.
 PATHS: list[tuple[str, str, str, object]] = [
@@ -20,6 +20,7 @@ PATHS: list[tuple[str, str, str, object]] = [
     ("data", "POST", "/graphql", {"query": 'mutation { createEntity(input: {kind: "intruder"}) { id } }'}),
     ("data", "GET", "/graphql?query=%7Bentities%7Bid%7D%7D", None),
     ("data", "GET", "/v1/events?after=0", None),
+    ("data", "GET", "/v1/status", None),
     ("data", "POST", "/v1/export", None),
     ("data", "POST", "/v1/import", None),
     ("data", "POST", "/v1/sync/batches", {"node_id": "x", "first_seq": 1, "ops": []}),
@@ -165,6 +166,10 @@ def test_open_paths_show_no_tenant(deployment: Deployment, evidence: Evidence, p
     client = signed_in(node)
     mark = f"open-{uuid.uuid4().hex}"
     made = create_entity(client, mark)
+    kept = data_of(client.graphql(f"{{ entities(kind: {literal(mark)}) {{ id kind }} }}"), "the owner's view")[
+        "entities"
+    ]
+    assert kept == [{"id": made["id"], "kind": mark}], f"the owner does not see the object: {kept}: nothing could leak"
     answer = node.http().request("GET", node.url("data") + path)
     evidence.add(path, shown(answer))
     assert answer.status == 200, f"the open path is not served: {shown(answer)}"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from environments.contract import Client, Deployment, Evidence, Node, Response, TransportError, requirement
-from suites.exchange import assert_no_crash, conclude, data_of, shown, signed_in, two_tenants
+from suites.exchange import assert_no_crash, conclude, data_of, document, shown, signed_in, two_tenants
 from suites.isolation.scan import judge_leaks
 from suites.product import ENTITY, create_entity, literal
 
@@ -89,7 +89,7 @@ def test_channel_never_overrides_the_token(deployment: Deployment, evidence: Evi
         answers.append((tenant, f"{channel}={foreign}", answer.body))
         if answer.error_code is None and tenant != foreign:
             who = data_of(answer, channel)["me"]["tenantId"]
-            assert who == tenant, f"{channel}={foreign} turned the token of {tenant} into one of {who}"
+            assert who == tenant, f"{channel}={foreign} turned the token of {tenant} into one of {who}: {shown(answer)}"
     # A refusal of the conflicting pair is as good as ignoring it; the agreeing pair must be served.
     conclude(
         evidence,
@@ -125,8 +125,8 @@ def test_write_lands_in_the_tenant_of_the_token(deployment: Deployment, evidence
         )
         assert answer.status != 500, shown(answer)
         outcomes[name] = shown(answer)
-        if answer.status == 200 and not answer.json().get("errors"):
-            assert answer.json()["data"]["createEntity"]["tenantId"] == one, shown(answer)
+        if answer.status == 200 and not document(answer).get("errors"):
+            assert data_of(answer, name)["createEntity"]["tenantId"] == one, shown(answer)
     evidence.items.update(outcomes)
     search = f'{{ searchEntities(text: "{mark}") {{ id tenantId props }} }}'
     own, foreign = data_of(client.graphql(search), "own search"), data_of(other.graphql(search), "foreign search")

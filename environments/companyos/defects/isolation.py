@@ -113,7 +113,7 @@ def update_across_tenants(services: Services) -> None:
     operations.update_entity = update_entity
 
 
-@defect(kills=("ISO-01",), modes=("A",), roles=("data",))
+@defect(kills=("ISO-01", "ISO-05"), modes=("A",), roles=("data",))
 def events_topic_without_tenant(services: Services) -> None:
     """The event stream is one topic for all tenants (ash_graphql#352)."""
     genuine = services.events.after
@@ -126,7 +126,7 @@ def events_topic_without_tenant(services: Services) -> None:
     services.events.after = after  # type: ignore[method-assign]
 
 
-@defect(kills=("ISO-01", "ISO-08"), modes=("A",), roles=("data",))
+@defect(kills=("ISO-01", "ISO-08", "ISO-14"), modes=("A",), roles=("data",))
 def search_index_shared(services: Services) -> None:
     """Search asks one index of all tenants and forgets the filter."""
     genuine = operations.search_entities

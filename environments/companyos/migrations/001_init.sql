@@ -76,7 +76,9 @@ CREATE TABLE node_meta (key text PRIMARY KEY, value text NOT NULL);
 CREATE TABLE node_tenants (
   name text PRIMARY KEY, tenancy text NOT NULL UNIQUE DEFAULT gen_random_uuid()::text,
   leaving boolean NOT NULL DEFAULT false);
-CREATE TABLE run_queue (run_id uuid NOT NULL, tenant text NOT NULL, PRIMARY KEY (tenant, run_id));
+CREATE TABLE run_queue (
+  run_id uuid NOT NULL, tenant text NOT NULL, due_at text COLLATE "C" NOT NULL DEFAULT '', PRIMARY KEY (tenant, run_id)
+);
 CREATE TABLE export_queue (job_id uuid NOT NULL, tenant text NOT NULL, PRIMARY KEY (tenant, job_id));
 CREATE TABLE directory_sessions (
   id uuid PRIMARY KEY, of_tenant text NOT NULL, username text NOT NULL, roles text NOT NULL, secret text NOT NULL,

@@ -19,7 +19,7 @@ from environments.companyos.storage.sql import SqlStore, SqlTx
 POOL_SIZE = 4  # small, so that requests share connections all the time and what leaks between them shows
 WAIT_S = 4.0  # longest a request waits for a connection
 PING_WAIT_S = 1.5
-_NAMED = re.compile(r":([a-zA-Z_]+)")
+_NAMED = re.compile(r":([a-zA-Z_]\w*)", re.ASCII)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

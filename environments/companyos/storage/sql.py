@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -137,6 +138,24 @@ class SqlTx:
             offset=offset,
         )
         return [self.entity(row) for row in found]
+
+    def get_entities(self, ids: Sequence[str]) -> list[Doc]:
+        known = sorted({known for id_ in ids if (known := known_id(id_)) is not None})
+        found: list[Doc] = []
+        for start in range(0, len(known), 500):
+            names = {f"id_{n}": id_ for n, id_ in enumerate(known[start : start + 500])}
+            places = ", ".join(f":{name}" for name in names)
+            read = self.rows(f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} AND id IN ({places})", **names)
+            found += [self.entity(row) for row in read]
+        return found
+
+    def newest_entities(self, limit: int) -> list[Doc]:
+        sql = f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} ORDER BY created_at DESC, id LIMIT :limit"
+        return [self.entity(row) for row in self.rows(sql, limit=limit)]
+
+    def terms(self) -> list[tuple[str, list[str], int]]:
+        found = self.rows("SELECT kind, labels, count(*) FROM entities WHERE {scope} GROUP BY kind, labels")
+        return [(str(kind), json.loads(labels), int(count)) for kind, labels, count in found]
 
     def search(self, text: str, limit: int = 50) -> list[Doc]:
         if self.sealer is not None:
@@ -311,7 +330,9 @@ class SqlTx:
         with self.db.system():
             if waits:
                 self.change(
-                    "INSERT INTO run_queue (run_id, tenant) VALUES (:id, :tenant) ON CONFLICT DO NOTHING", id=id_
+                    "INSERT INTO run_queue (run_id, tenant, due_at) VALUES (:id, :tenant, :due) ON CONFLICT DO NOTHING",
+                    id=id_,
+                    due=rows.start_at(doc) or "",
                 )
             else:
                 self.change("DELETE FROM run_queue WHERE run_id = :id AND tenant = :tenant", id=id_)
@@ -474,9 +495,10 @@ class SqlStore:
             sql = f"SELECT {rows.AUDIT} FROM audit WHERE seq > :seq ORDER BY seq LIMIT :limit"
             return [rows.audit(row) for row in tx.rows(sql, seq=seq, limit=limit)]
 
-    def queued_runs(self, limit: int = 50) -> list[tuple[str, str]]:
+    def queued_runs(self, now: str, limit: int = 50) -> list[tuple[str, str]]:
+        sql = "SELECT tenant, run_id FROM run_queue WHERE due_at <= :now ORDER BY tenant, run_id LIMIT :limit"
         with self._system() as tx:
-            found = tx.rows("SELECT tenant, run_id FROM run_queue ORDER BY tenant, run_id LIMIT :limit", limit=limit)
+            found = tx.rows(sql, now=now, limit=limit)
         return [(row[0], row[1]) for row in found]
 
     def ping(self) -> None:
@@ -492,5 +514,5 @@ class SqlStore:
     def acked_seq(self) -> int:
         return 0
 
-    def backlog(self) -> int:
+    def backlog(self, tenant: str | None = None) -> int:
         return 0

@@ -124,9 +124,10 @@ class SqliteStore(SqlStore):
     def acked_seq(self) -> int:
         return int(self.meta_get("sync.acked_seq") or 0)
 
-    def backlog(self) -> int:
+    def backlog(self, tenant: str | None = None) -> int:
+        sql = "SELECT count(*) FROM outbox WHERE :owner IS NULL OR tenant = :owner"
         with self._system() as tx:
-            return int(tx.rows("SELECT count(*) FROM outbox")[0][0])
+            return int(tx.rows(sql, owner=tenant)[0][0])
 
     def close(self) -> None:
         with self.lock:

@@ -11,7 +11,7 @@ from environments.companyos.storage.sql import SqlTx
 # The node's own tables that name a tenant: table -> column. `audit` is not among them: the hash chain of what was done
 # on the node, without content, outlives whoever it tells of.
 OWN_TABLES = {"run_queue": "tenant", "export_queue": "tenant", "directory_sessions": "of_tenant"}
-META_KEYS = ("data_key.", "quarantine.", "sync.ids.")  # in front of the tenant's name, in node_meta
+META_KEYS = ("data_key.", "rate_per_s.", "quarantine.", "sync.ids.")  # in front of the tenant's name, in node_meta
 TENANT_TABLES = (
     "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'tenant_id'"
     " ORDER BY table_name"
