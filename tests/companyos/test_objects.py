@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nodes import PASSWORD, Process, call, graphql, login, node_config, postgres_dsns
 
-from environments.companyos import apps, export_jobs, limits, objects
+from environments.companyos import apps, export_jobs, limits, objects, tenants
 from environments.companyos.errors import ApiError
 from environments.companyos.install import install
 from environments.companyos.storage import exports, tenancies
@@ -241,7 +241,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.text(max_size=5), max_size=8).map("".join))
-def test_no_key_leads_out_of_its_area(tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
+def test_no_key_leads_out_of_its_area(key: str) -> None:
     store = objects.Objects(cast(Any, SimpleNamespace(config=SimpleNamespace(data_dir=Path("/data")))))
     area = str(uuid.UUID(int=1))
     path = store.path(area, key.encode("utf-8", "surrogatepass").decode("utf-8", "replace"))
@@ -282,4 +282,27 @@ def test_tenants_wait_by_turns(node: Hosted) -> None:
         with services.store.transaction("_system") as tx:
             cast(SqlTx, tx).change("DELETE FROM export_queue WHERE tenant IN ('aaa', 'zzz')")
         node.data.process.send_signal(signal.SIGCONT)
+        services.store.close()
+
+
+def test_a_removal_is_told_to_the_graph_and_takes_no_key_of_a_longer_name(node: Hosted) -> None:
+    services = apps.build_services(node.config, "data")
+    told: list[tuple[str, Any]] = []
+    services.store.mirror = lambda tenant, changes: told.extend(changes)
+    keys = [f"{prefix}{name}.edge" for prefix in tenancies.META_KEYS for name in ("short", "short.too", "shorter")]
+    try:
+        for name in ("short", "short.too", "shorter"):
+            services.store.ensure_tenant(name)
+        for key in keys:
+            services.store.meta_set(key, "{}")
+        with services.store.transaction("short") as tx:
+            doc = {"kind": "x", "labels": [], "props": {}, "createdBy": "ann", "version": 1}
+            at = services.clock.stamp()
+            tx.put_entity({**doc, "id": str(uuid.UUID(int=5)), "createdAt": at, "updatedAt": at}, new=True)
+        told.clear()
+        assert tenants.remove(services, "short", "0" * 32) >= 1
+        assert told == [("entity.delete", {"id": str(uuid.UUID(int=5))})]
+        left = [key for key in keys if services.store.meta_get(key) is not None]
+        assert left == [key for key in keys if ".short.edge" not in f".{key}"]
+    finally:
         services.store.close()

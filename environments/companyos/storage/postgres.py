@@ -14,7 +14,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from environments.companyos.errors import ApiError
 from environments.companyos.storage.base import Tx
-from environments.companyos.storage.sql import SqlStore, SqlTx
+from environments.companyos.storage.sql import SqlTx
+from environments.companyos.storage.store import SqlStore
 
 POOL_SIZE = 4  # small, so that requests share connections all the time and what leaks between them shows
 WAIT_S = 4.0  # longest a request waits for a connection

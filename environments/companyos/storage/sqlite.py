@@ -12,7 +12,8 @@ from typing import Any
 
 from environments.companyos.errors import ApiError
 from environments.companyos.storage.base import Doc, Tx
-from environments.companyos.storage.sql import SqlStore, SqlTx
+from environments.companyos.storage.sql import SqlTx
+from environments.companyos.storage.store import SqlStore
 
 # FULL: a commit returns after fsync of the log, so an acknowledged write survives a power cut.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=3000", "cache_size=-4000")
