@@ -23,7 +23,8 @@ class Probing:
     def served(self, query: str) -> bool:
         answer = self.analyst.graphql(query)
         body = document(answer)
-        return answer.status == 200 and not body.get("errors") and all(v is not None for v in body["data"].values())
+        data = body.get("data")
+        return answer.status == 200 and not body.get("errors") and isinstance(data, dict) and None not in data.values()
 
 
 def _refused_as_absent(answer: Response) -> bool:

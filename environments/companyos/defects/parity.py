@@ -154,6 +154,29 @@ def missing_operation_gives_null(services: Services) -> None:
     graphql_api.answer = answer
 
 
+@on_edge("FUN-03")
+def half_of_a_document_is_done(services: Services) -> None:
+    """What the edge lacks is cut out of a document and the rest is done: an error comes back, and a write has happened
+    (GraphQL's partial results, where the caller expects all or nothing of an operation that does not exist)."""
+    genuine = graphql_api.answer
+
+    def answer(context: operations.Context, body: Any) -> dict[str, Any]:
+        found = genuine(context, body)
+        if [error["extensions"]["code"] for error in found.get("errors", [])] != ["UNSUPPORTED_IN_MODE"]:
+            return found
+        document = parse(body["query"])
+        for each in document.definitions:
+            selections = each.selection_set.selections  # type: ignore[attr-defined]
+            kept = [one for one in selections if hasattr(operations, graphql_api.snake(one.name.value))]
+            each.selection_set.selections = tuple(one for one in kept if "nvestigation" not in one.name.value)  # type: ignore[attr-defined]
+        rest = [each for each in document.definitions if each.selection_set.selections]  # type: ignore[attr-defined]
+        if rest:
+            genuine(context, {**body, "query": print_ast(rest[0])})
+        return found
+
+    graphql_api.answer = answer
+
+
 # components and discovery
 
 
