@@ -27,6 +27,12 @@ def pause_s(run: Doc) -> float:
     return min(max(float(value), 0.0), 5.0) if isinstance(value, (int, float)) else 0.0
 
 
+def aborted(run: Doc) -> Doc:
+    """The run as it is when what is left of it will not be done."""
+    steps = [{**step, "state": "ABORTED"} if step["state"] == "PENDING" else step for step in run["steps"]]
+    return {**run, "state": "ABORTED", "steps": steps}
+
+
 def effect(services: Services, tx: Tx, run: Doc, step: Doc) -> str:
     """Do what the step does; the id of what it made."""
     if run["input"].get("fail_at") == step["name"]:

@@ -364,9 +364,7 @@ def abort_run(context: Context, id: str) -> Doc:
             raise missing()
         if doc["state"] not in ("QUEUED", "RUNNING"):
             raise ApiError("CONFLICT", message="the run has ended")
-        doc["state"] = "ABORTED"
-        for step in doc["steps"]:
-            step["state"] = "ABORTED" if step["state"] == "PENDING" else step["state"]
+        doc = maestro.aborted(doc)
         tx.put_run(doc)
         changed(context, tx, "run.abort", doc["id"])
     return doc

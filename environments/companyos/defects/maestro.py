@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +12,7 @@ from environments.companyos import clock, maestro, operations, sync
 from environments.companyos.defects import defect
 from environments.companyos.services import Services
 from environments.companyos.storage.base import Doc, Tx
+from environments.companyos.storage.postgres import Postgres
 from environments.companyos.storage.rows import start_at
 
 ROLES = ("data", "edge")
@@ -119,6 +121,25 @@ def run_starts_over_after_a_crash(services: Services) -> None:
             tx.put_run({**run, "steps": steps})
 
     _at_start(services, over)
+
+
+@defect(kills=("FUN-15",), modes=("A", "B", "Ct", "Ca"), roles=("data",))
+def two_workers_without_a_lock(services: Services) -> None:
+    """A second worker was started to keep up, and the row is read without FOR UPDATE: both do the same step."""
+    Postgres.for_update = ""
+    genuine_start, genuine_effect = maestro.start, maestro.effect
+
+    def start(services: Services) -> None:
+        genuine_start(services)
+        second = maestro.Worker(services)
+        second.announced = services.extra["maestro"].announced
+        second.start()
+
+    def effect(services: Services, tx: Tx, run: Doc, step: Doc) -> str:
+        time.sleep(0.1)  # what a step does takes its time
+        return genuine_effect(services, tx, run, step)
+
+    maestro.start, maestro.effect = start, effect
 
 
 # schedules

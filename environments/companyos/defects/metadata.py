@@ -11,6 +11,7 @@ from environments.companyos.defects import defect
 from environments.companyos.services import Services
 from environments.companyos.storage import sqlite
 from environments.companyos.storage.base import Doc
+from environments.companyos.storage.postgres import Postgres
 from environments.companyos.storage.rows import search_text
 from environments.companyos.storage.sql import SqlTx
 
@@ -69,6 +70,17 @@ def foreign_keys_are_off(services: Services) -> None:
     services.store.close()
     asked = tuple(each for each in sqlite.PRAGMAS if not each.startswith("foreign_keys"))
     sqlite.PRAGMAS = asked  # type: ignore[assignment]
+
+
+@defect(kills=("FUN-06",), modes=("A",), roles=("data",))
+def core_pads_kinds(services: Services) -> None:
+    """In core the column is CHAR(200), to which trailing spaces mean nothing (PostgreSQL, 8.3); the edge has TEXT."""
+    genuine = Postgres.run
+
+    def run(self: Postgres, sql: str, params: dict[str, Any]) -> Any:
+        return genuine(self, sql.replace("kind = :kind", "rtrim(kind) = rtrim(:kind)"), params)
+
+    Postgres.run = run  # type: ignore[method-assign]
 
 
 def _kinds_collated(collation: str) -> None:

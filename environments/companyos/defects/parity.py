@@ -154,6 +154,29 @@ def missing_operation_gives_null(services: Services) -> None:
     graphql_api.answer = answer
 
 
+@on_edge("FUN-03")
+def half_of_a_document_is_done(services: Services) -> None:
+    """What the edge lacks is cut out of a document and the rest is done: an error comes back, and a write has happened
+    (GraphQL's partial results, where the caller expects all or nothing of an operation that does not exist)."""
+    genuine = graphql_api.answer
+
+    def answer(context: operations.Context, body: Any) -> dict[str, Any]:
+        found = genuine(context, body)
+        if [error["extensions"]["code"] for error in found.get("errors", [])] != ["UNSUPPORTED_IN_MODE"]:
+            return found
+        document = parse(body["query"])
+        for each in document.definitions:
+            selections = each.selection_set.selections  # type: ignore[attr-defined]
+            kept = [one for one in selections if hasattr(operations, graphql_api.snake(one.name.value))]
+            each.selection_set.selections = tuple(one for one in kept if "nvestigation" not in one.name.value)  # type: ignore[attr-defined]
+        rest = [each for each in document.definitions if each.selection_set.selections]  # type: ignore[attr-defined]
+        if rest:
+            genuine(context, {**body, "query": print_ast(rest[0])})
+        return found
+
+    graphql_api.answer = answer
+
+
 # components and discovery
 
 
@@ -226,6 +249,15 @@ def stale_lock_keeps_it_down(services: Services) -> None:
     """A lock that the power loss left behind is taken for another instance; somebody must come and delete it."""
     if _unclean(services):
         raise SystemExit("another instance is running")
+
+
+@defect(kills=("FUN-12", "SYN-06"), modes=("D",), roles=("edge",))
+def write_ahead_log_is_swept_away(services: Services) -> None:
+    """The start script deletes the -wal file beside the database, since it was once in the way: with it goes what was
+    acknowledged since the last checkpoint (sqlite.org, "How To Corrupt", 1.4). Any crash of the edge shows it."""
+    services.store.close()
+    for path in services.config.data_dir.rglob("*-wal"):
+        path.unlink()
 
 
 @defect(kills=("FUN-13",), modes=("A", "B"), roles=("data",))
