@@ -94,6 +94,8 @@ def _fits(file: Fetched) -> bool:
 
 def judge_policy(policy: str | None, own: Collection[str]) -> list[str]:
     """The page's own policy lets it reach the node and nothing else."""
+    if not own:
+        vacuous("no origin of the node is known")
     if not policy:
         return ["the page has no Content-Security-Policy: nothing keeps it from loading what is not the node's"]
     parts = [part.split() for part in policy.lower().split(";") if part.strip()]
@@ -129,6 +131,8 @@ def judge_origins(requests: Sequence[PageRequest], own: Collection[str]) -> list
 
 def judge_requests(requests: Sequence[PageRequest]) -> list[str]:
     """None failed. One that the page or a reload gave up is nobody's failure."""
+    if not requests:
+        vacuous("the browser made no request")
     return list(dict.fromkeys(request_text(each) for each in requests if _failed(each)))
 
 
@@ -138,7 +142,7 @@ def _failed(request: PageRequest) -> bool:
     return request.status is not None and request.status >= 400
 
 
-def judge_console(lines: Sequence[ConsoleLine]) -> list[str]:
+def console_errors(lines: Sequence[ConsoleLine]) -> list[str]:
     wrong = (each for each in lines if each.kind in ("error", "exception"))
     return list(dict.fromkeys(f"console {each.kind}: {redact(each.text)[:300]}" for each in wrong))
 

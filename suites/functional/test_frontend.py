@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from environments.contract import Browser, Capability, Deployment, Evidence, Node, User, requirement, vacuous
 from suites.exchange import conclude, redact, tenants
 from suites.functional.frontend import (
-    judge_console,
+    console_errors,
     judge_origins,
     judge_requests,
     judge_walk,
@@ -56,7 +56,7 @@ def watched(node: Node, evidence: Evidence) -> Iterator[Browser]:
         except AssertionError as error:
             evidence.add("the page shows", redact(browser.visible())[:2000])
             evidence.add("screenshot", "data:image/jpeg;base64," + base64.b64encode(browser.screenshot()).decode())
-            noted = dict.fromkeys([*judge_console(browser.console), *judge_requests(browser.requests)])
+            noted = dict.fromkeys([*console_errors(browser.console), *judge_requests(browser.requests)])
             more = [each for each in noted if each not in str(error)]
             said = str(error).partition("\nassert ")[0]  # what pytest adds to the words of a check
             raise AssertionError("; ".join([said, *more][:10])) from None
@@ -140,7 +140,7 @@ def test_the_frontend_in_a_browser(deployment: Deployment, evidence: Evidence) -
         problems = signed_out(browser, mark, "after signing out")
         browser.reload()
         problems += signed_out(browser, mark, "after signing out and a reload")
-        problems += judge_console(browser.console) + judge_requests(browser.requests)
+        problems += console_errors(browser.console) + judge_requests(browser.requests)
         if node.mode.value in ALONE:
             problems += judge_origins(browser.requests, own_origins(node))
         found = f"in, created, seen after a reload, out; {len(browser.requests)} requests, a silent console"

@@ -11,7 +11,7 @@ from environments.contract import ConsoleLine, PageRequest, Response, TransportE
 from suites.functional.frontend import (
     Fetched,
     Walk,
-    judge_console,
+    console_errors,
     judge_origins,
     judge_policy,
     judge_requests,
@@ -239,8 +239,8 @@ def test_requests_that_failed_are_told_and_those_given_up_are_not() -> None:
 
 def test_errors_of_the_console_are_told_once_and_without_tokens() -> None:
     line = ConsoleLine("error", "refused eyJhbGciOiJF.eyJzdWIiOiJh.c2lnbmF0dXJl")
-    assert judge_console([ConsoleLine("log", "hello"), ConsoleLine("warning", "slow")]) == []
-    assert judge_console([line, line, ConsoleLine("exception", "x is undefined")]) == [
+    assert console_errors([ConsoleLine("log", "hello"), ConsoleLine("warning", "slow")]) == []
+    assert console_errors([line, line, ConsoleLine("exception", "x is undefined")]) == [
         "console error: refused <token>",
         "console exception: x is undefined",
     ]
