@@ -56,7 +56,7 @@ def run(
     # What a defect of another driver kills is for that driver's matrix to show; META-01 wants both.
     elsewhere = {kill for each in known().values() if not each.lives_in(driver) for kill in each.kills}
     open_here = [each for each in entries if each in in_force and not entries[each].meta and each not in elsewhere]
-    without = [each for each in open_here if each not in kills]
+    without = [each for each in open_here if each not in kills and verdicts.get(each) != "untestable"]
     return Matrix(
         suites_digest=suites_digest(),
         driver=driver,
@@ -128,12 +128,13 @@ def _run_all(
 def _line(outcome: Outcome, done: int, total: int) -> tuple[str, str]:
     head = f"[{done}/{total}] {outcome.plan.name}"
     if outcome.plan.defect is None:
-        bad = [each for each in outcome.plan.claimed if outcome.clean(each) != "pass"]
+        bad = [each for each in outcome.plan.claimed if outcome.clean(each) not in ("pass", "untestable")]
         told = f"not clean: {' '.join(bad)}" if bad else f"{len(outcome.plan.claimed)} requirements pass"
         return f"{head}: {told} ({outcome.seconds:.0f} s)", "bold red" if bad else ""
     row = _row(outcome.plan, outcome)
     red = "" if row.fate is Fate.KILLED else f": {row.reason}"
-    return f"{head}: {row.fate}{red} ({outcome.seconds:.0f} s)", "" if row.fate is Fate.KILLED else "bold red"
+    style = {Fate.KILLED: "", Fate.UNTESTABLE: "yellow"}.get(row.fate, "bold red")
+    return f"{head}: {row.fate}{red} ({outcome.seconds:.0f} s)", style
 
 
 class _Processes:
@@ -240,6 +241,8 @@ def _fate(plan: Plan, outcome: Outcome | None, claimed: dict[str, str], sample: 
     if unsound:
         return Fate.ERROR, _because(unsound, claimed | sample, outcome)
     alive = [each for each, verdict in claimed.items() if verdict != "fail"]
+    if alive and all(claimed[each] == Verdict.UNTESTABLE.value for each in alive):
+        return Fate.UNTESTABLE, _because(alive, claimed, outcome)
     if alive:
         return Fate.SURVIVED, _because(alive, claimed, outcome)
     red = [each for each, verdict in sample.items() if Verdict(verdict).red]

@@ -21,6 +21,7 @@ class Fate(StrEnum):
     SURVIVED = "survived"  # a requirement that claims it did not fail
     FALSE_ALARM = "false-alarm"  # the sample turned red
     ERROR = "error"  # the suite or the deployment broke, so nothing was shown
+    UNTESTABLE = "untestable"  # this host lacks what the check needs; the reason names it
     HOMELESS = "homeless"  # no profile can carry the defect and a check that claims it
 
 
@@ -60,9 +61,16 @@ class Matrix(BaseModel):
 
     @property
     def ok(self) -> bool:
-        clean = all(verdict == "pass" for verdict in self.clean.values())
-        killed = all(row.fate is Fate.KILLED for row in self.rows)
+        """No survivor, no false alarm, nothing red without defects. What this host cannot show is not held against it,
+        and is counted by `untestable`."""
+        clean = all(verdict in ("pass", "untestable") for verdict in self.clean.values())
+        killed = all(row.fate in (Fate.KILLED, Fate.UNTESTABLE) for row in self.rows)
         return clean and killed and not (self.complete and self.without_defect)
+
+    @property
+    def untestable(self) -> list[str]:
+        """Defects that could not be tried on this host."""
+        return [row.defect for row in self.rows if row.fate is Fate.UNTESTABLE]
 
     def sealed(self) -> Matrix:
         """With the digest over everything but the times and places of the run."""

@@ -15,9 +15,11 @@ _STYLE = {
     Fate.SURVIVED: "bold red",
     Fate.FALSE_ALARM: "bold yellow",
     Fate.ERROR: "bold magenta",
+    Fate.UNTESTABLE: "yellow",
     Fate.HOMELESS: "bold magenta",
 }
-_VERDICT = {"pass": "green", "fail": "bold red"}
+_CLEAN = {"untestable": ("not tried ", "yellow")}
+_VERDICT = {"pass": "green", "fail": "bold red", "untestable": "yellow"}
 
 
 def show(matrix: Matrix, console: Console) -> None:
@@ -40,7 +42,9 @@ def show(matrix: Matrix, console: Console) -> None:
         if verdict != "pass":
             why = matrix.clean_reasons.get(requirement, "")
             line = Text.assemble(
-                ("not clean ", "bold red"), (requirement, "bold"), f": {verdict} without defects. {why}"
+                _CLEAN.get(verdict, ("not clean ", "bold red")),
+                (requirement, "bold"),
+                f": {verdict} without defects. {why}",
             )
             console.print(line, soft_wrap=True)
     if matrix.without_defect:

@@ -35,6 +35,7 @@ def findings() -> list[Finding]:
         _namespaces,
         _faketime,
         _disk_faults,
+        _browser,
         _engine,
         _images,
         _disk,
@@ -131,6 +132,14 @@ def _disk_faults() -> Finding:
             "disk faults", False, "full and read-only; no strace", "Install strace for slow.", required=False
         )
     return Finding("disk faults", True, "full, read-only, slow", required=False)
+
+
+def _browser() -> Finding:
+    from environments.drivers import browsing
+
+    lacking = browsing.missing()
+    remedy = "Without it, what only a browser sees of the web frontend is untestable; the rest runs."
+    return Finding("browser", lacking is None, lacking or str(browsing.program()), remedy, required=False)
 
 
 WITHOUT_CONTAINERS = "Without it, --driver containers is not to be had; the rest runs."

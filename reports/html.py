@@ -77,6 +77,7 @@ def render(report: Report) -> str:
     )
     environment.filters |= {
         "pretty": pretty,
+        "pictures": pictures,
         "quantity": quantity,
         "when": when,
         "duration": duration,
@@ -106,8 +107,18 @@ def render(report: Report) -> str:
 _CARDS = (Verdict.FAIL, Verdict.ERROR, Verdict.VACUOUS)
 
 
+_PICTURE = re.compile(r"data:image/(?:jpeg|png);base64,[A-Za-z0-9+/]+=*")
+
+
+def pictures(evidence: dict[str, Any]) -> dict[str, str]:
+    """Name -> data URI of those pieces of evidence that are pictures."""
+    return {name: each for name, each in evidence.items() if isinstance(each, str) and _PICTURE.fullmatch(each)}
+
+
 def pretty(value: Any) -> str:
-    """Evidence as indented JSON, cut at a length that a page can bear."""
+    """Evidence as indented JSON, pictures left out, cut at a length that a page can bear."""
+    if isinstance(value, dict):
+        value = {name: each for name, each in value.items() if name not in pictures(value)}
     text = json.dumps(value, indent=2, ensure_ascii=False)
     if len(text) <= EVIDENCE_LIMIT:
         return text

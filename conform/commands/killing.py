@@ -43,6 +43,7 @@ def kill_matrix(
     """Switch each defect on and see that its requirements turn red, and that a sample stays green.
 
     Exit 1 on a survivor (a defect that nothing caught) or a false alarm; the system without defects must pass too.
+    A defect whose check this host cannot make (no browser, say) is untestable: neither, and told.
     """
     from conform import killmatrix
     from conform.defects import known
@@ -71,7 +72,9 @@ def kill_matrix(
     matrix = killmatrix.run(chosen, folder, driver=driver, parallel=at_a_time, seed=seed, clean=clean_run, tell=told)
     path = folder / "kill-matrix.json"
     path.write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    if publish:
+    if publish and (not matrix.ok or matrix.untestable or not matrix.clean):
+        told("not published: what is published holds, with its clean run, and nothing in it was untestable", "bold red")
+    elif publish:
         written = write_docs(matrix, catalogue.SUITES.parent / "docs")
         told(f"published: {', '.join(map(str, written))}", "")
     if as_json:

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from environments.companyos import discovery, errors, health, log, web
+from environments.companyos import discovery, errors, health, limits, log, web
 from environments.companyos.audit import AuditLog
 from environments.companyos.clock import Clock
 from environments.companyos.config import NodeConfig
@@ -23,7 +23,9 @@ from environments.companyos.keys.sealing import Sealer
 from environments.companyos.metrics import Metrics
 from environments.companyos.policy import PolicyEngine
 from environments.companyos.services import Services
+from environments.companyos.storage.base import Store
 from environments.companyos.storage.open import open_graph, open_store
+from environments.companyos.throttle import Throttle
 
 
 def build_services(config: NodeConfig, role: str) -> Services:
@@ -47,7 +49,19 @@ def build_services(config: NodeConfig, role: str) -> Services:
         audit=AuditLog(store, clock),
         events=EventLog(store),
         metrics=Metrics(),
+        throttle=Throttle(lambda tenant: tenant_rate(config, store, tenant)),
     )
+
+
+def tenant_rate(config: NodeConfig, store: Store, tenant: str) -> float | None:
+    """Of the tenant's plan, or the node's default; only a shared node limits."""
+    if config.mode != "A":
+        return None
+    try:
+        agreed = store.meta_get(f"rate_per_s.{tenant}")
+    except errors.ApiError:  # the database is away, and so is whatever would be asked of it
+        agreed = None
+    return limits.TENANT_RATE_PER_S if agreed is None else float(agreed)
 
 
 def served_policy(config: NodeConfig, clock: Clock) -> PolicyEngine:
@@ -71,16 +85,22 @@ def routes(services: Services) -> list[BaseRoute]:
         mounted += module("release").routes(services)
         mounted += module("graphql_api").routes(services)
         mounted += module("ui").routes(services)
-        mounted += web.event_routes(services)
+        mounted += module("streaming").routes(services)
         mounted += web.inference_routes(services)
         mounted += module("sync").routes(services)
         mounted += module("migration").routes(services)
+    if role == "data":
+        mounted += module("export_jobs").routes(services)
+        mounted += module("objects").routes(services)
+        mounted += module("support").routes(services)
     if role == "data" and config.opa_url is not None:
         mounted += module("policy_server").routes(services)
     if role == "control":
         mounted += module("tether").control_routes(services)
         if config.mode in ("A", "B"):
             mounted += module("billing").routes(services)
+            mounted += module("accounts").routes(services)
+            mounted += module("tenants").routes(services)
     if role == "control" or local_administration:
         mounted += web.identity_routes(services)
         mounted += module("admin").routes(services)
@@ -95,10 +115,21 @@ def start_background(services: Services) -> None:
     services.graph.start()
     if services.role in ("data", "edge"):
         module("maestro").start(services)
+    if services.role == "data":
+        module("export_jobs").start(services)
+        if services.config.mode in ("A", "B"):
+            module("tenants").start(services)
     if services.role == "edge":
         module("sync").start(services)
     if services.role == "control" and services.config.mode in ("A", "B"):
         module("metering").start(services)
+
+
+def private(message: Message) -> None:
+    """What is answered to one is kept by nobody between, unless the answer itself says otherwise."""
+    headers = message.setdefault("headers", [])
+    if not any(name.lower() == b"cache-control" for name, _ in headers):
+        headers.append((b"cache-control", b"no-store"))
 
 
 class Outermost:
@@ -118,6 +149,7 @@ class Outermost:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                private(message)
                 self.services.metrics.request(message["status"])
             await send(message)
 
@@ -138,5 +170,8 @@ def create_app(services: Services) -> ASGIApp:
         middleware.append(
             Middleware(CORSMiddleware, allow_origins=allowed, allow_methods=["POST"], allow_headers=["content-type"])
         )
-    app = Starlette(routes=routes(services), exception_handlers=dict(errors.HANDLERS), middleware=middleware)
-    return Outermost(app, services)
+    mounted = routes(services)
+    app = Starlette(routes=mounted, exception_handlers=dict(errors.HANDLERS), middleware=middleware)
+    if services.config.mode == "D":  # no file of an edge node grows with what is asked
+        return Outermost(app, services)
+    return Outermost(module("traces").Traced(app, services, mounted), services)

@@ -1,4 +1,4 @@
-"""Billing and the global directory: modes A and B only, mounted nowhere else."""
+"""Billing: modes A and B only, mounted nowhere else."""
 
 from __future__ import annotations
 
@@ -55,11 +55,6 @@ def receive(services: Services, identifier: str) -> None:
             tx.append_audit(services.audit.entry(SYSTEM_TENANT, "stripe", "billing.event", "event", identifier))
 
 
-def directory(services: Services, principal: Principal) -> list[dict[str, Any]]:
-    with services.store.transaction(principal.tenant) as tx:
-        return [{"username": u["username"], "roles": u["roles"], "disabled": u["disabled"]} for u in tx.list_users()]
-
-
 def routes(services: Services) -> list[Route]:
     def get_usage(request: Request) -> Response:
         principal = services.authenticate(request)
@@ -76,13 +71,7 @@ def routes(services: Services) -> list[Route]:
         await run_in_threadpool(receive, services, event_id(body))
         return JSONResponse({"received": True})
 
-    def users(request: Request) -> Response:
-        principal = services.authenticate(request)
-        services.authorize(principal, "directory.read", "directory")
-        return JSONResponse({"users": directory(services, principal)})
-
     return [
         Route("/v1/billing/usage", get_usage),
         Route("/v1/billing/stripe-webhook", webhook, methods=["POST"]),
-        Route("/v1/directory/users", users),
     ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class Clock:
@@ -48,3 +52,14 @@ def read(setting: str, real_s: float) -> float:
 
 def stamp(at_s: float) -> str:
     return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def utc(text: Any) -> str:
+    """An RFC 3339 time of any offset as a stamp. ValueError: it is none, or no stamp can hold it."""
+    if not isinstance(text, str) or _RFC3339.fullmatch(text) is None:
+        raise ValueError(text)
+    try:
+        at = datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(text) from error
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -57,6 +57,12 @@ def keys(config: NodeConfig) -> dict[str, Any]:
     return {"kind": config.key_store.kind, "recheck_s": config.key_store.recheck_s}
 
 
+def bounds(mode: str) -> dict[str, float]:
+    """What artefacts and removed tenants are promised, where there are any."""
+    objects = {"object_url_ttl_s": limits.OBJECT_URL_TTL_S, "object_retention_s": limits.OBJECT_RETENTION_S}
+    return {**({} if mode == "D" else objects), **({"deletion_s": limits.DELETION_S} if mode in ("A", "B") else {})}
+
+
 def document(services: Services) -> dict[str, Any]:
     config = services.config
     return {
@@ -72,7 +78,11 @@ def document(services: Services) -> dict[str, Any]:
             "page_size": limits.PAGE_SIZE,
             "max_depth": limits.MAX_DEPTH,
             "max_bundle_bytes": limits.MAX_BUNDLE_BYTES,
+            "max_batch": limits.MAX_BATCH,
             "cold_start_s": limits.COLD_START_S[config.mode],
+            "revocation_s": limits.REVOCATION_S,
+            **({"tenant_rate_per_s": limits.TENANT_RATE_PER_S} if config.mode == "A" else {}),
+            **bounds(config.mode),
             **({"directory_recheck_s": config.directory.recheck_s} if config.directory else {}),
         },
         "keys": keys(config),

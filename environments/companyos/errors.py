@@ -24,6 +24,8 @@ STATUS: dict[str, int] = {
     "UNAVAILABLE": 503,
     "KEY_UNAVAILABLE": 503,
     "STORAGE_FULL": 507,
+    "RATE_LIMITED": 429,
+    "PERSISTED_QUERY_NOT_FOUND": 404,
     "PROMOTION_REFUSED": 409,
 }
 TRY_AGAIN = frozenset(
@@ -41,8 +43,13 @@ class ApiError(Exception):
         self.message = message or code.replace("_", " ").lower()
 
 
+def later(status: int) -> dict[str, str]:
+    """Headers of a refusal that asks to be tried again."""
+    return {"Retry-After": "1"} if status == 429 else {}
+
+
 def answer(code: str, status: int, message: str) -> Response:
-    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status)
+    return JSONResponse({"error": {"code": code, "message": message}}, status_code=status, headers=later(status))
 
 
 async def on_api_error(request: Request, error: Exception) -> Response:

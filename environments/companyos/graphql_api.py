@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,16 @@ from graphql import (
     DirectiveDefinitionNode,
     DirectiveNode,
     DocumentNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLScalarType,
     GraphQLSchema,
     GraphQLSyntaxError,
+    InlineFragmentNode,
     Node,
+    OperationDefinitionNode,
+    SelectionNode,
     Source,
     Visitor,
     build_ast_schema,
@@ -33,9 +38,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from environments.companyos import limits, log, operations
-from environments.companyos.errors import ApiError
-from environments.companyos.services import Services
+from environments.companyos import limits, log, operations, persisted, retrieval
+from environments.companyos.errors import TRY_AGAIN, ApiError, later
+from environments.companyos.services import Principal, Services
+from environments.companyos.storage.rows import start_at
 
 SDL = Path(__file__).parent / "schema.graphql"
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -66,11 +72,30 @@ def sdl_document(edge: bool) -> DocumentNode:
 
 
 def _root_resolver(name: str) -> Any:
+    seam = operations if hasattr(operations, name) else retrieval  # looked up at each call, so that it can be replaced
+
     def resolve(_: Any, info: Any, **arguments: Any) -> Any:
-        # Looked up at each call: operations is the seam.
-        return getattr(operations, name)(info.context, **{snake(key): value for key, value in arguments.items()})
+        return getattr(seam, name)(info.context, **{snake(key): value for key, value in arguments.items()})
 
     return resolve
+
+
+def _entity_of(key: str) -> Any:
+    """The entity whose id a document has under `key`."""
+    return lambda doc, info: info.context.loader.entity(info.context, doc[key])
+
+
+def _entities_of(doc: Mapping[str, Any], info: Any) -> list[Any]:
+    info.context.loader.want(doc["entityIds"])
+    found = (info.context.loader.entity(info.context, id_) for id_ in doc["entityIds"])
+    return [entity for entity in found if entity is not None]
+
+
+NESTED: Mapping[tuple[str, str], Any] = {
+    ("Relationship", "src"): _entity_of("srcId"),
+    ("Relationship", "dst"): _entity_of("dstId"),
+    ("Investigation", "entities"): _entities_of,
+}
 
 
 @lru_cache(maxsize=2)
@@ -83,10 +108,14 @@ def schema(edge: bool) -> GraphQLSchema:
         if (input_type := built.type_map.get(name)) is not None:
             for key, field in input_type.fields.items():  # type: ignore[attr-defined]
                 field.out_name = snake(key)
+    for (type_name, key), resolver in NESTED.items():
+        if (owner := built.type_map.get(type_name)) is not None:
+            owner.fields[key].resolve = resolver  # type: ignore[attr-defined]
     for root in (built.query_type, built.mutation_type):
         assert root is not None
         for key, root_field in root.fields.items():
             root_field.resolve = _root_resolver(snake(key))
+    built.type_map["Run"].fields["startAt"].resolve = lambda run, _: start_at(run)  # type: ignore[attr-defined]
     return built
 
 
@@ -139,12 +168,37 @@ def refusal(code: str, message: str) -> dict[str, Any]:
     return {"errors": [{"message": message, "extensions": {"code": code}}]}
 
 
+def units(document: DocumentNode) -> int:
+    """Root fields that the document asks for, those of its fragments too: what it costs the tenant."""
+    fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
+
+    def of(selections: Iterable[SelectionNode], seen: frozenset[str]) -> int:
+        found = 0
+        for each in selections:
+            if isinstance(each, InlineFragmentNode):
+                found += of(each.selection_set.selections, seen)
+            elif isinstance(each, FragmentSpreadNode) and each.name.value not in seen:
+                spread = fragments[each.name.value]
+                found += of(spread.selection_set.selections, seen | {each.name.value})
+            else:
+                found += 1
+        return found
+
+    operations_ = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+    return max((of(each.selection_set.selections, frozenset()) for each in operations_), default=0)
+
+
 def answer(context: operations.Context, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The GraphQL response object for one request."""
+    """The GraphQL response object for one request. ApiError RATE_LIMITED."""
     edge = context.services.config.mode == "D"
-    document, code, message = prepared(edge, body["query"])
+    try:
+        query = persisted.query_of(kept(context.services), context.principal.tenant, body)
+    except ApiError as error:
+        return refusal(error.code, error.message)
+    document, code, message = prepared(edge, query)
     if document is None:
         return refusal(code, message)
+    context.services.throttle.take(context.principal.tenant, units(document) - 1)  # one is taken with the request
     result = execute_sync(
         schema(edge),
         document,
@@ -158,29 +212,46 @@ def answer(context: operations.Context, body: Mapping[str, Any]) -> dict[str, An
     return out
 
 
-def readable(raw: bytes) -> dict[str, Any]:
-    """The request object; ApiError INVALID if the body is none."""
+def kept(services: Services) -> persisted.PersistedQueries:
+    found: persisted.PersistedQueries = services.extra.setdefault("persisted", persisted.PersistedQueries())
+    return found
+
+
+def readable(raw: bytes) -> dict[str, Any] | list[dict[str, Any]]:
+    """The request object, or several; ApiError INVALID if the body is neither."""
     try:
         body = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise ApiError("INVALID", message="the body is not JSON") from error
-    if (
-        not isinstance(body, dict)
-        or not isinstance(body.get("query"), str)
-        or not isinstance(body.get("variables") or {}, dict)
-        or not isinstance(body.get("operationName") or "", str)
-    ):
-        raise ApiError("INVALID", message="the body is not a GraphQL request")
-    return body
+    several = body if isinstance(body, list) else [body]
+    if not 1 <= len(several) <= limits.MAX_BATCH:
+        raise ApiError("INVALID", message=f"a batch has 1 to {limits.MAX_BATCH} requests")
+    for each in several:
+        if (
+            not isinstance(each, dict)
+            or not isinstance(each.get("query") or "", str)
+            or not ("query" in each or "extensions" in each)
+            or not isinstance(each.get("variables") or {}, dict)
+            or not isinstance(each.get("operationName") or "", str)
+        ):
+            raise ApiError("INVALID", message="the body is not a GraphQL request")
+    return body  # type: ignore[no-any-return]
 
 
-def handle(services: Services, request: Request, raw: bytes) -> tuple[dict[str, Any], int]:
+def answers(services: Services, principal: Principal, body: dict[str, Any] | list[dict[str, Any]]) -> Any:
+    """One answer, or those of a batch in its order: each request has a context of its own."""
+    if isinstance(body, dict):
+        return answer(operations.Context(services, principal), body)
+    services.throttle.take(principal.tenant, len(body) - 1)
+    return [answer(operations.Context(services, principal), each) for each in body]
+
+
+def handle(services: Services, request: Request, raw: bytes) -> tuple[Any, int]:
     try:
         principal = services.authenticate(request)
-        body = readable(raw)
+        return answers(services, principal, readable(raw)), 200
     except ApiError as error:
-        return refusal(error.code, error.message), error.status
-    return answer(operations.Context(services, principal), body), 200
+        return refusal(error.code, error.message), 200 if error.code in TRY_AGAIN else error.status
 
 
 def routes(services: Services) -> list[Route]:
@@ -191,7 +262,7 @@ def routes(services: Services) -> list[Route]:
             if len(raw) > limits.MAX_QUERY_BYTES:
                 return JSONResponse(refusal("INVALID", "the body is too large"), 413)
         body, status = await run_in_threadpool(handle, services, request, bytes(raw))
-        return JSONResponse(body, status)
+        return JSONResponse(body, status, later(status))
 
     schema(services.config.mode == "D")
     return [Route("/graphql", graphql, methods=["POST"])]

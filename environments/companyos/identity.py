@@ -8,6 +8,7 @@ import hmac
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from environments.companyos.config import NodeConfig
 from environments.companyos.directory import Away, Person, Refused, open_directory
 from environments.companyos.directory.sessions import Sessions
 from environments.companyos.errors import ApiError
-from environments.companyos.services import Principal
+from environments.companyos.limits import REVOCATION_S
+from environments.companyos.services import SYSTEM_TENANT, Principal
 from environments.companyos.storage.base import Store
 
 TOKEN_TTL_S = 900
@@ -71,6 +73,7 @@ class Identity:
         self.store = store
         self.clock = clock
         self.key = OKPKey.import_key(json.loads(key_file(config).read_text()))
+        self._seen: dict[tuple[str, str], tuple[float, tuple[str, ...] | None]] = {}
         self._registry = jws.JWSRegistry(algorithms=ALGORITHMS)
         self.directory = open_directory(config.directory)
         recheck_s = config.directory.recheck_s if config.directory else 0.0
@@ -135,6 +138,10 @@ class Identity:
         }
         if session is not None:
             claims["sid"] = session
+        if self.hosted(tenant):
+            claims["tenancy"] = self.store.tenancy(tenant)
+            if claims["tenancy"] is None:
+                raise ApiError("UNAUTHENTICATED", message="bad credentials")
         header = {"alg": "EdDSA", "typ": "JWT", "kid": self.key.kid}
         return jws.serialize_compact(header, json.dumps(claims).encode(), self.key, registry=self._registry)
 
@@ -151,7 +158,38 @@ class Identity:
             raise refused
         if not isinstance(principal.tenant, str) or not principal.tenant:
             raise refused
-        return principal if claims.get("sid") is None else self.still(principal, str(claims["sid"]))
+        if not self.resident(principal.tenant, claims):
+            raise refused
+        return self.account(principal) if claims.get("sid") is None else self.still(principal, str(claims["sid"]))
+
+    def account(self, principal: Principal) -> Principal:
+        """An account of this node, with the roles that it has now. UNAUTHENTICATED if it is gone or disabled; what was
+        seen holds for REVOCATION_S."""
+        key = (principal.tenant, principal.sub)
+        until, roles = self._seen.get(key, (0.0, None))
+        if time.monotonic() >= until:
+            asked = time.monotonic()
+            with self.store.transaction(principal.tenant) as tx:
+                user = tx.get_user(principal.sub)
+            roles = None if user is None or user["disabled"] else tuple(user["roles"])
+            if len(self._seen) > 10_000:
+                self._seen.clear()
+            self._seen[key] = (asked + REVOCATION_S, roles)
+        if roles is None:
+            raise ApiError("UNAUTHENTICATED", message="bad token")
+        return replace(principal, roles=roles)
+
+    def forget(self, tenant: str, username: str) -> None:
+        """The account has changed: look again."""
+        self._seen.pop((tenant, username), None)
+
+    def hosted(self, tenant: str) -> bool:
+        """Whether the tenant can be removed from this node, and made anew under its name."""
+        return self.config.mode in ("A", "B") and tenant != SYSTEM_TENANT
+
+    def resident(self, tenant: str, claims: dict[str, Any]) -> bool:
+        """Whether the tenant is still here, and the one that the token was issued in: the name can have had another."""
+        return not self.hosted(tenant) or claims.get("tenancy") == (self.store.tenancy(tenant) or "")
 
     def still(self, principal: Principal, session: str) -> Principal:
         """Someone of the directory, with the roles that it gives them now."""
@@ -166,6 +204,11 @@ class Identity:
         if not isinstance(claims, dict):
             raise ValueError("claims are no object")
         return claims
+
+    def derived(self, purpose: bytes) -> bytes:
+        """A secret of the node for this purpose alone."""
+        private = self.key.as_dict(private=True)["d"]
+        return hmac.new(str(private).encode(), b"companyos/" + purpose, hashlib.sha256).digest()
 
     def jwks(self) -> dict[str, Any]:
         return {"keys": [self.key.as_dict(private=False)]}

@@ -12,6 +12,7 @@ from environments.companyos.config import NodeConfig
 from environments.companyos.identity import create_key, hash_password
 from environments.companyos.storage.base import Store
 from environments.companyos.storage.open import open_store
+from environments.companyos.storage.tenancies import gone_mark
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 APP_ROLE = "companyos_app"
@@ -57,9 +58,11 @@ def install_sqlite(config: NodeConfig) -> None:
 
 
 def seed(config: NodeConfig, store: Store) -> None:
-    """Users of the configuration. Those that exist keep their password."""
+    """Users of the configuration. Those that exist keep their password; a tenant that was removed stays away."""
     store.meta_set("schema_version", str(config.schema_version))
     for user in config.seed_users:
+        if store.meta_get(gone_mark(user.tenant)) is not None:
+            continue
         store.ensure_tenant(user.tenant)
         with store.transaction(user.tenant) as tx:
             if tx.get_user(user.username) is None:

@@ -2,7 +2,9 @@
 
 A step's effect (an entity of kind `RunEffect`) and the note that the step is done are one transaction. The queue is in
 the database: a run that was interrupted goes on after the restart. A step acts in the tenant of the queue's row, never
-in one that the run's input names. Input `pause_s` (0 to 5) waits before each step, so that a crash can be placed.
+in one that the run's input names. Input `pause_s` (0 to 5) waits before each step, so that a crash can be placed, and
+the step that input `fail_at` names cannot be done. A scheduled run stays in the queue until the node's clock shows its
+time; one that was due while nothing ran is due at the start.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from environments.companyos.services import Services
 from environments.companyos.storage.base import Doc, Tx
 
 RUNBOOKS: dict[str, tuple[str, ...]] = {"enrich": ("collect", "score", "publish")}
-POLL_S = 1.0  # how long a run waits that nobody announced (left by a crash)
+POLL_S = 1.0  # how long a run waits that nobody announced: left by a crash, or due by now
 
 
 def pause_s(run: Doc) -> float:
@@ -25,8 +27,16 @@ def pause_s(run: Doc) -> float:
     return min(max(float(value), 0.0), 5.0) if isinstance(value, (int, float)) else 0.0
 
 
+def aborted(run: Doc) -> Doc:
+    """The run as it is when what is left of it will not be done."""
+    steps = [{**step, "state": "ABORTED"} if step["state"] == "PENDING" else step for step in run["steps"]]
+    return {**run, "state": "ABORTED", "steps": steps}
+
+
 def effect(services: Services, tx: Tx, run: Doc, step: Doc) -> str:
     """Do what the step does; the id of what it made."""
+    if run["input"].get("fail_at") == step["name"]:
+        raise ApiError("INVALID", message="the step cannot be done")
     props: dict[str, Any] = {"run": run["id"], "step": step["name"]}
     doc = operations.new_entity(services, tx, run["createdBy"], "RunEffect", [run["runbook"]], props, None)
     return str(doc["id"])
@@ -57,6 +67,9 @@ def fail(services: Services, tenant: str, run_id: str) -> None:
         run = tx.lock_run(run_id)
         if run is not None and run["state"] in ("QUEUED", "RUNNING"):
             run["state"] = "FAILED"
+            left = [step for step in run["steps"] if step["state"] == "PENDING"]
+            for step in left:
+                step["state"] = "FAILED" if step is left[0] else "ABORTED"
             tx.put_run(run)
             operations.record(services, tx, run["createdBy"], "run.end", run_id)
 
@@ -83,7 +96,7 @@ class Worker(threading.Thread):
 
     def round(self) -> float:
         """One step of every run that is due; seconds until the next one is."""
-        queued = self.services.store.queued_runs()
+        queued = self.services.store.queued_runs(self.services.clock.stamp())
         self.due = {key: at for key, at in self.due.items() if key in set(queued)}
         for key in queued:
             if key not in self.due:

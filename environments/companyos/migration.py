@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from environments.companyos import archive, jws, limits, log, upload
+from environments.companyos import archive, jws, limits, log, maestro, upload
 from environments.companyos.archive import Archive, refuse
 from environments.companyos.errors import ApiError
 from environments.companyos.services import SYSTEM_TENANT, Principal, Services
@@ -239,7 +239,7 @@ def write_all(tx: Tx, documents: Mapping[str, Any]) -> None:
         tx.put_investigation(doc)
     for doc in documents.get("run", ()):
         ended = doc["state"] not in ("QUEUED", "RUNNING")
-        tx.put_run(doc if ended else {**doc, "state": "ABORTED"})
+        tx.put_run(doc if ended else maestro.aborted(doc))
 
 
 def verify_stored(tx: Tx, checked: Archive) -> dict[str, Any]:

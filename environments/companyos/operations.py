@@ -7,14 +7,15 @@ audit entry and, on an edge, an outbox operation in that same transaction.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from environments.companyos import limits, maestro, metering
+from environments.companyos import clock, limits, maestro, metering
 from environments.companyos.errors import ApiError
+from environments.companyos.loader import Loader
 from environments.companyos.services import Principal, Services
 from environments.companyos.storage.base import Doc, Tx
-from environments.companyos.storage.rows import required_id, storable
+from environments.companyos.storage.rows import START_AT, required_id, storable
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Context:
 
     services: Services
     principal: Principal
+    loader: Loader = field(default_factory=Loader)
 
     def allow(self, action: str, id_: str | None = None) -> None:
         self.services.authorize(self.principal, action, action.partition(".")[0], id_)
@@ -175,18 +177,24 @@ def delete_entity(context: Context, id: str) -> bool:
 # relationships and the graph
 
 
+def ends(context: Context, found: list[Doc]) -> list[Doc]:
+    """The relationships, whose ends may be asked for next."""
+    context.loader.want(end for each in found for end in (each["srcId"], each["dstId"]))
+    return found
+
+
 def relationship(context: Context, id: str) -> Doc | None:
     context.allow("relationship.read", id)
     with context.transaction() as tx:
         found: Doc | None = tx.get_relationship(id)
-        return found
+    return found and ends(context, [found])[0]
 
 
 def relationships(context: Context, entity_id: str | None = None) -> list[Doc]:
     context.allow("relationship.read")
     with context.transaction() as tx:
         found: list[Doc] = tx.list_relationships(entity_id)
-        return found
+    return ends(context, found)
 
 
 def create_relationship(context: Context, input: Doc) -> Doc:
@@ -235,7 +243,7 @@ def graph_neighborhood(context: Context, start_entity_id: str, max_depth: int | 
         present = {doc["id"] for doc in found}
         edges = [r for r in tx.relationships_of(ids) if r["srcId"] in present and r["dstId"] in present]
     found.sort(key=lambda doc: (doc["createdAt"], doc["id"]))
-    return {"entities": found, "relationships": edges, "truncated": truncated}
+    return {"entities": found, "relationships": ends(context, edges), "truncated": truncated}
 
 
 # investigations (core)
@@ -313,16 +321,29 @@ def runs(context: Context) -> list[Doc]:
         return found
 
 
-def launch_run(context: Context, runbook: str, input: Any = None) -> Doc:
+def due(start_at: Any) -> Doc:
+    """What a schedule adds to a run's input: the time in UTC, as the clock's stamps are written."""
+    if start_at is None:
+        return {}
+    try:
+        return {START_AT: clock.utc(start_at)}
+    except ValueError as error:
+        raise ApiError("INVALID", message="startAt is an RFC 3339 time with its offset") from error
+
+
+def launch_run(context: Context, runbook: str, input: Any = None, start_at: str | None = None) -> Doc:
     context.allow("run.create")
     if runbook not in maestro.RUNBOOKS:
         raise ApiError("INVALID", message="no such runbook")
+    given = json_object(input, "input")
+    if START_AT in given:
+        raise ApiError("INVALID", message="startAt is an argument, not a part of the input")
     doc: Doc = {
         "id": str(uuid.uuid4()),
         "tenantId": context.principal.tenant,
         "runbook": runbook,
         "state": "QUEUED",
-        "input": json_object(input, "input"),
+        "input": {**given, **due(start_at)},
         "steps": [{"name": name, "state": "PENDING", "effect": None} for name in maestro.RUNBOOKS[runbook]],
         "createdBy": context.principal.sub,
         "createdAt": context.services.clock.stamp(),
@@ -343,9 +364,7 @@ def abort_run(context: Context, id: str) -> Doc:
             raise missing()
         if doc["state"] not in ("QUEUED", "RUNNING"):
             raise ApiError("CONFLICT", message="the run has ended")
-        doc["state"] = "ABORTED"
-        for step in doc["steps"]:
-            step["state"] = "ABORTED" if step["state"] == "PENDING" else step["state"]
+        doc = maestro.aborted(doc)
         tx.put_run(doc)
         changed(context, tx, "run.abort", doc["id"])
     return doc
@@ -355,3 +374,14 @@ def me(context: Context) -> Doc:
     context.allow("me.read")
     principal = context.principal
     return {"sub": principal.sub, "tenantId": principal.tenant, "roles": list(principal.roles)}
+
+
+def node(context: Context, id: str) -> Doc | None:
+    """Whatever object of the tenant has the id; each type is asked for as by its own field."""
+    reads = {"Entity": entity, "Relationship": relationship, "Run": run}
+    if context.services.config.mode != "D":
+        reads["Investigation"] = investigation
+    for name, read in reads.items():
+        if (found := read(context, id)) is not None:
+            return {**found, "__typename": name}
+    return None

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from environments.companyos.config import NodeConfig
 from environments.companyos.errors import ApiError
 from environments.companyos.policy import PolicyAway
+from environments.companyos.throttle import Throttle
 
 if TYPE_CHECKING:
     from environments.companyos.audit import AuditLog
@@ -49,15 +50,19 @@ class Services:
     audit: AuditLog
     events: EventLog
     metrics: Metrics
+    throttle: Throttle
     ending: Callable[[], bool] = lambda: False  # whether the process has been asked to end
     extra: dict[str, Any] = field(default_factory=dict)  # state of optional modules (sync, tether), by module name
 
     def authenticate(self, request: HTTPConnection) -> Principal:
-        """The principal of the request's bearer token; ApiError UNAUTHENTICATED without a good one."""
+        """The principal of the request's bearer token; ApiError UNAUTHENTICATED without a good one, RATE_LIMITED."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise ApiError("UNAUTHENTICATED", message="a bearer token is required")
-        return self.identity.verify(token.strip())
+        principal = self.identity.verify(token.strip())
+        if principal.tenant != SYSTEM_TENANT:
+            self.throttle.take(principal.tenant)
+        return principal
 
     def require_operator(self, request: HTTPConnection) -> Principal:
         """The principal, if it administers the node (role `operator` of tenant `_system`); else FORBIDDEN."""

@@ -202,14 +202,22 @@ def error_code(answer: outgoing.Answer) -> str:
 def status(services: Services) -> dict[str, Any]:
     """`{backlog, acked_seq, last_contact_s, last_error}`; `last_contact_s`: seconds since the parent last
     acknowledged, null before the first time since start."""
-    mine = state(services)
-    since = None if mine.contact_at is None else round(time.monotonic() - mine.contact_at, 3)
     return {
         "backlog": services.store.backlog(),
         "acked_seq": services.store.acked_seq(),
-        "last_contact_s": since,
-        "last_error": mine.last_error,
+        "last_contact_s": since_contact_s(services),
+        "last_error": state(services).last_error,
     }
+
+
+def since_contact_s(services: Services) -> float | None:
+    at = state(services).contact_at
+    return None if at is None else round(time.monotonic() - at, 3)
+
+
+def standing(services: Services, tenant: str) -> dict[str, Any]:
+    """What people of a tenant may know of it."""
+    return {"backlog": services.store.backlog(tenant), "last_contact_s": since_contact_s(services)}
 
 
 def routes(services: Services) -> list[BaseRoute]:

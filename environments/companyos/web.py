@@ -94,15 +94,6 @@ def identity_routes(services: Services) -> list[Route]:
     return mounted + (federation_routes(services) if services.config.mode == "B" else [])
 
 
-def event_routes(services: Services) -> list[Route]:
-    def events(request: Request) -> Response:
-        principal = services.authenticate(request)
-        services.authorize(principal, "event.read", "event")
-        return JSONResponse(services.events.after(principal.tenant, number(request, "after")))
-
-    return [Route("/v1/events", events)]
-
-
 def inference_routes(services: Services) -> list[Route]:
     async def chat(request: Request) -> Response:
         principal = await run_in_threadpool(services.authenticate, request)

@@ -1,5 +1,6 @@
 """The contract between suites and deployments: see docs/contract.md."""
 
+from environments.contract.browser import Browser, ConsoleLine, PageRequest
 from environments.contract.containers import ContainerFacts, ImageFile, Mount, ProcessFacts
 from environments.contract.custody import Custody, KeyFacts
 from environments.contract.deployment import (
@@ -15,6 +16,7 @@ from environments.contract.deployment import (
     Listener,
     Mode,
     Node,
+    Stream,
     User,
     Vendor,
 )
@@ -29,10 +31,12 @@ from environments.link import Episode, LinkState
 
 __all__ = [
     "Artifact",
+    "Browser",
     "Calibration",
     "Capability",
     "Client",
     "Clock",
+    "ConsoleLine",
     "ContainerFacts",
     "Custody",
     "Deployment",
@@ -52,6 +56,7 @@ __all__ = [
     "Mode",
     "Mount",
     "Node",
+    "PageRequest",
     "PaymentRequest",
     "Payments",
     "ProcessFacts",
@@ -59,6 +64,7 @@ __all__ = [
     "Request",
     "Resources",
     "Response",
+    "Stream",
     "SuiteError",
     "TransportError",
     "Untestable",

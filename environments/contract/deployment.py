@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from environments.contract.browser import Browser
 from environments.contract.containers import ContainerFacts, ImageFile
 from environments.contract.custody import Custody
 from environments.contract.faults import Clock, Disks
@@ -53,6 +55,7 @@ class Capability(StrEnum):
     MODEL_SERVER = "model-server"  # the node serves a language model
     DIRECTORY = "directory"  # the customer's LDAP directory or identity provider, whose accounts the suite manages
     KEY_CUSTODY = "key-custody"  # the customer's HSM or the node's TPM, whose keys the suite can take away
+    BROWSER = "browser"  # a Chromium of this host, that runs inside a node's site
     RESOURCE_LIMITS = "resource-limits"  # the memory and CPU of a node are limited by the kernel, and measured
 
 
@@ -115,8 +118,32 @@ class User:
     roles: tuple[str, ...]
 
 
+class Stream(Protocol):
+    """An answer that goes on, as of server-sent events; what has come of it so far, at most 4 MiB."""
+
+    status: int
+
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def ended(self) -> bool:
+        """Whether the other side ended it, or it was cut off."""
+        ...
+
+
 class HttpSession(Protocol):
     """Raw HTTP from inside a site. Raises TransportError when there is no answer. Never follows redirects."""
+
+    def relay(self, url: str) -> AbstractContextManager[str]:
+        """A base URL on this host's loopback through which another program reaches `url` (scheme, host and port) as
+        from inside the site."""
+        ...
+
+    def stream(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 10.0
+    ) -> AbstractContextManager[Stream]:
+        """GET, and keep reading until the block ends. timeout_s: for the head of the answer. TransportError."""
+        ...
 
     def request(
         self,
@@ -185,6 +212,10 @@ class Node(Protocol):
     def user(self, role: str, tenant: str | None = None) -> User: ...
     def http(self, origin: str | None = None) -> HttpSession:
         """HTTP from inside `origin` (a site; default: the node's own)."""
+        ...
+
+    def browser(self) -> AbstractContextManager[Browser]:
+        """A real browser at the node's site; needs Capability.BROWSER."""
         ...
 
     def login(self, user: User, origin: str | None = None) -> Client: ...

@@ -6,7 +6,8 @@ import json as jsonlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, cast
 
 import urllib3
@@ -16,9 +17,12 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionErr
 
 from environments.contract.exchanges import EXCHANGES
 from environments.contract.messages import Request, Response, TransportError
+from environments.contract.relay import relayed
 
 SocketFactory = Callable[[int, int], socket.socket]  # (family, type) -> socket that belongs to the site
 LIMIT_BYTES = 32 * 1024 * 1024
+STREAM_BYTES = 4 * 1024 * 1024
+STREAM_S = 3600.0  # longer than any check
 USER_AGENT = "companyos-conform"
 
 
@@ -86,7 +90,7 @@ class SocketSession:
 
         self._pools = urllib3.PoolManager(num_pools=16, maxsize=keep, retries=False)
         self._pools.pool_classes_by_scheme = {"http": SitePool}
-        self._limit_bytes, self._most_s = limit_bytes, most_s
+        self._make, self._limit_bytes, self._most_s = make, limit_bytes, most_s
 
     def request(
         self,
@@ -137,6 +141,32 @@ class SocketSession:
             raise TransportError(kind, f"{request.method} {request.url}: {error}") from None
         return Response(answer.status, dict(answer.headers), content, time.monotonic() - started, request)
 
+    def relay(self, url: str) -> AbstractContextManager[str]:
+        return relayed(self._make, url)
+
+    @contextmanager
+    def stream(
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout_s: float = 10.0
+    ) -> Iterator[LiveStream]:
+        sent = {"User-Agent": USER_AGENT, "Accept": "text/event-stream", **(headers or {})}
+        request = Request("GET", url, sent, None)
+        self._now.deadline = time.monotonic() + timeout_s
+        timeout = urllib3.Timeout(connect=timeout_s, read=timeout_s)
+        try:
+            answer = self._pools.request(
+                "GET", url, headers=sent, timeout=timeout, redirect=False, preload_content=False
+            )
+        except (HTTPError, OSError) as error:
+            failed = TransportError(_kind(error), f"GET {url}: {error}")
+            EXCHANGES.note(request, failed)
+            raise failed from None
+        EXCHANGES.note(request, Response(answer.status, dict(answer.headers), b"(a stream)", 0.0, request))
+        live = LiveStream(cast(urllib3.HTTPResponse, answer), self._now)
+        try:
+            yield live
+        finally:
+            live.close()
+
     def _read(self, answer: urllib3.HTTPResponse) -> bytes:
         content = bytearray()
         while chunk := answer.read(65536, decode_content=True):
@@ -145,6 +175,43 @@ class SocketSession:
                 raise TransportError("too-large", f"the body exceeds {self._limit_bytes} bytes")
             self._now.left_s()
         return bytes(content)
+
+
+class LiveStream:
+    """The contract's Stream: a thread of its own reads. A pause of the other side is no end."""
+
+    def __init__(self, answer: urllib3.HTTPResponse, now: _Now) -> None:
+        self.status, self._now = answer.status, now
+        self._answer, self._body, self._ended, self._closing = answer, bytearray(), False, False
+        self._thread = threading.Thread(target=self._run, name="stream", daemon=True)
+        self._thread.start()
+
+    @property
+    def body(self) -> bytes:
+        return bytes(self._body)
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    def _run(self) -> None:
+        self._now.deadline = time.monotonic() + STREAM_S
+        while not self._closing and len(self._body) < STREAM_BYTES:
+            try:
+                part = self._answer.read1(65536)
+            except (HTTPError, OSError, ValueError, AttributeError):
+                break
+            if not part:
+                break
+            self._body += part
+        self._ended = True
+
+    def close(self) -> None:
+        self._closing = True
+        with suppress(ValueError, RuntimeError, OSError):
+            self._answer.shutdown()
+        self._answer.close()
+        self._thread.join(2.0)
 
 
 def _connect(make: SocketFactory, connection: HTTPConnection, host: str, port: int, timeout: Any) -> socket.socket:

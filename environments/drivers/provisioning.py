@@ -19,8 +19,8 @@ import psycopg
 from environments.companyos import log as companyos_log
 from environments.companyos.vendor import VendorAuthority
 from environments.contract import Capability, LinkState
+from environments.drivers import browsing, directories, models, servers
 from environments.drivers import defects as driver_defects
-from environments.drivers import directories, models, servers
 from environments.drivers.directories import Programs
 from environments.drivers.local import payments
 from environments.drivers.local.clock import NoClock, SiteClock, prove
@@ -143,6 +143,8 @@ def provision(
         deployment.on_close(mend)
         deployment.driver = driver.name
         deployment.missing |= driver.missing
+        if lacking := browsing.missing():
+            deployment.missing[Capability.BROWSER] = lacking
         vendor = VendorAuthority()
         deployment.vendor = vendor
         make_nodes(deployment, vendor, product_defects, lambda *node: driver.runner(deployment, *node))

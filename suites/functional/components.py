@@ -29,7 +29,8 @@ POSTGRES_PORT = 5432
 
 @dataclass(frozen=True)
 class Observed:
-    """What was seen of one node. paths: path -> status; ports: listening; marks: file -> marks found in it."""
+    """What was seen of one node. paths: path -> status; ports: listening; marks: file -> marks found in it; own_port:
+    the one that it answers at; own_files: those that name the node, as its configuration does."""
 
     mode: str
     claims: Mapping[str, Any]  # `components` of discovery
@@ -37,6 +38,8 @@ class Observed:
     ports: Sequence[int]
     marks: Mapping[str, Sequence[str]]
     files_read: int
+    own_port: int
+    own_files: int
 
 
 def marks_in(content: bytes, mode: str) -> list[str]:
@@ -48,6 +51,10 @@ def judge_components(seen: Observed) -> list[str]:
     """Endpoints, ports, secrets and claims of components that the mode must not have; and the ones it must."""
     if not seen.paths or not seen.claims or not seen.ports or not seen.files_read:
         vacuous("no path, claim, port or file was looked at")
+    if seen.own_port not in seen.ports:
+        vacuous(f"port {seen.own_port} answers and is not among those that listen: the others would not be seen either")
+    if not seen.own_files:
+        vacuous(f"none of the {seen.files_read} files that were read names the node: its configuration was not read")
     problems = []
     for component, modes in MATRIX.items():
         claimed = bool((seen.claims.get(component) or {}).get("present"))

@@ -8,7 +8,7 @@ from typing import Any
 
 from environments.contract import Client, Node, Response, vacuous
 from environments.contract.exchanges import named
-from suites.exchange import ask, data_of, document
+from suites.exchange import ask, document
 from suites.product import literal
 
 
@@ -23,9 +23,9 @@ class Probing:
 
     def served(self, query: str) -> bool:
         answer = self.analyst.graphql(query)
-        if answer.status != 200 or document(answer).get("errors"):
-            return False
-        return all(value is not None for value in data_of(answer, query).values())
+        body = document(answer)
+        data = body.get("data")
+        return answer.status == 200 and not body.get("errors") and isinstance(data, dict) and None not in data.values()
 
 
 def _refused_as_absent(answer: Response) -> bool:

@@ -23,14 +23,17 @@ def observe(node: Node) -> Observed:
                 worst = paths.get(f"{method} {base}{path}", 404)
                 paths[f"{method} {base}{path}"] = answer.status if answer.status != 404 else worst
     marks: dict[str, list[str]] = {}
-    read = 0
+    read = own = 0
     for path_ in node.files():
         if path_.is_file() and path_.stat().st_size <= LIMIT_BYTES:
             read += 1
-            if found := marks_in(path_.read_bytes(), node.mode.value):
+            content = path_.read_bytes()
+            own += node.node_id.encode() in content
+            if found := marks_in(content, node.mode.value):
                 marks[str(path_)] = found
     ports = sorted({x.port for x in node.listeners()})
-    return Observed(node.mode.value, discovery["components"], paths, ports, marks, read)
+    port = int(node.url("data").rsplit(":", 1)[1].split("/")[0])
+    return Observed(node.mode.value, discovery["components"], paths, ports, marks, read, port, own)
 
 
 @requirement("FUN-04", needs=(Capability.FILE_ACCESS, Capability.LISTENERS))

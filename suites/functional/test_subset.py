@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+
 from environments.contract import Client, Deployment, Evidence, Mode, TransportError, requirement, untestable, vacuous
 from suites.exchange import assert_no_crash, conclude, data_of, shown, signed_in, tenants
 from suites.functional.subset import judge_subset, missing_operations
-from suites.product import schema_of
+from suites.product import literal, schema_of
 
 
 def _core(deployment: Deployment) -> Client:
@@ -53,3 +55,29 @@ def test_missing_operation_is_refused_by_name(deployment: Deployment, evidence: 
         if here.status != 200 or here.error_code != "UNSUPPORTED_IN_MODE":
             problems.append(f"{name}: edge answers {here.status} {here.error_code}")
     conclude(evidence, problems, "UNSUPPORTED_IN_MODE for each", f"{len(lacking)} operations refused by name")
+
+
+@requirement("FUN-03")
+def test_nothing_of_an_operation_is_done_if_a_part_is_missing(deployment: Deployment, evidence: Evidence) -> None:
+    """A document that asks for something the edge has and something it lacks is refused whole: UNSUPPORTED_IN_MODE, and
+    what it would have written is not there. Written alone it is."""
+    client, core = signed_in(deployment.subject), _core(deployment)
+    mark = f"mixed-{uuid.uuid4().hex}"
+    write = f"made: createEntity(input: {{kind: {literal(mark)}}}) {{ id }}"
+    problems, asked = [], 0
+    for name, alone in missing_operations(schema_of(client), schema_of(core)):
+        kind, _, rest = alone.partition(" { ")
+        mixed = f"{kind} {{ {write if kind == 'mutation' else 'me { sub }'} {rest}"
+        answer = assert_no_crash(client.graphql(mixed), f"{name} beside what the edge has")
+        evidence.add(name, {"document": mixed, "edge": shown(answer, 200)})
+        asked += 1
+        if answer.status != 200 or answer.error_code != "UNSUPPORTED_IN_MODE":
+            problems.append(f"{name}: beside what the edge has, it answers {answer.status} {answer.error_code}")
+    found = f"{{ entities(kind: {literal(mark)}) {{ id }} }}"
+    done = data_of(client.graphql(found), "what refused documents wrote")["entities"]
+    problems += [f"{len(done)} entities were written by documents that were refused"] if done else []
+    data_of(client.graphql(f"mutation {{ {write} }}"), "the write alone")
+    after = data_of(client.graphql(found), "what the write alone wrote")["entities"]
+    if not asked or len(after) != len(done) + 1:
+        vacuous(f"{asked} documents were asked; the write alone is found {len(after) - len(done)} times")
+    conclude(evidence, problems, "refused whole", f"{asked} documents refused whole")

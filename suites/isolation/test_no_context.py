@@ -20,6 +20,7 @@ PATHS: list[tuple[str, str, str, object]] = [
     ("data", "POST", "/graphql", {"query": 'mutation { createEntity(input: {kind: "intruder"}) { id } }'}),
     ("data", "GET", "/graphql?query=%7Bentities%7Bid%7D%7D", None),
     ("data", "GET", "/v1/events?after=0", None),
+    ("data", "GET", "/v1/status", None),
     ("data", "POST", "/v1/export", None),
     ("data", "POST", "/v1/import", None),
     ("data", "POST", "/v1/sync/batches", {"node_id": "x", "first_seq": 1, "ops": []}),

@@ -27,7 +27,7 @@ writes := {
 	"inference.use",
 }
 
-administration := {"export.create", "directory.read", "billing.read"}
+administration := {"export.create", "directory.read", "directory.write", "billing.read"}
 
 grants := {
 	"viewer": reads,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from environments.companyos.clock import Clock, read
+from environments.companyos.clock import Clock, read, utc
 
 SECONDS = st.floats(0, 5e9).map(lambda value: round(value, 6))
 RATES = st.floats(0.01, 1000)
@@ -48,3 +48,37 @@ def test_the_file_is_read_at_each_look(tmp_path: Path) -> None:
     assert abs(clock.now() - time.time()) < 60
     file.unlink()
     assert abs(clock.now() - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2030-06-01T12:00:00Z", "2030-06-01T12:00:00.000000Z"),
+        ("2030-06-01t12:00:00.5+05:30", "2030-06-01T06:30:00.500000Z"),
+        ("2029-12-31 23:59:59.123456789-01:00", "2030-01-01T00:59:59.123456Z"),
+        ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
+    ],
+)
+def test_times_of_any_offset_are_told_in_utc(text: str, expected: str) -> None:
+    assert utc(text) == expected
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(
+            "",
+            "now",
+            "2030-06-01",
+            "2030-06-01T12:00",
+            "2030-06-01T12:00:00",
+            "2030-06-01T12:00:00+0530",
+            "20300601T120000Z",
+        ),
+        *("2030-13-01T12:00:00Z", "2030-06-01T24:00:01Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"),
+        *("2030-06-01T12:00:00Z ", "٢٠٣٠-06-01T12:00:00Z", None, 1),
+    ],
+)
+def test_what_is_no_time_is_told(bad: object) -> None:
+    with pytest.raises(ValueError):
+        utc(bad)

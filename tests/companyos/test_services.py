@@ -12,6 +12,8 @@ import pytest
 from nodes import Process, call, code, graphql, login, node_config, postgres_dsns
 
 from environments.companyos.install import install
+from environments.contract.http import SocketSession
+from suites.functional.frontend import judge_walk, walk
 
 CREATE = 'mutation($p: JSON) { createEntity(input: {kind: "Person", labels: ["x"], props: $p}) { id version } }'
 LAUNCH = 'mutation { launchRun(runbook: "enrich", input: {pause_s: %s, tenant: "globex"}) { id } }'
@@ -144,5 +146,6 @@ def test_bare_connection_of_the_application_role_sees_nothing(site: Site) -> Non
 def test_page_loads_nothing_from_elsewhere(site: Site) -> None:
     status, page = call("GET", f"{site.data.base}/")
     assert status == 200 and b"<title>CompanyOS</title>" in page
-    assert b"http://" not in page and b"https://" not in page and b"src=" not in page
+    own = frozenset((site.data.base, site.identity.base))
+    assert judge_walk(walk(SocketSession(), f"{site.data.base}/", own), own) == []
     assert str(site.identity.config.ports[site.identity.role]).encode() in page

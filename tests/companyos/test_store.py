@@ -217,3 +217,16 @@ def test_texts_that_only_one_database_keeps_are_refused() -> None:
 def test_higher_version_wins_then_the_content() -> None:
     one, two = doc(version=2), doc(version=1)
     assert wins(one, two) and not wins(two, one) and not wins(one, dict(one))
+
+
+def test_only_what_is_due_waits_for_the_orchestrator(store: Store) -> None:
+    noon = "2026-01-01T12:00:00.000000Z"
+    due = {None: True, noon: True, "2026-01-01T11:59:59.999999Z": True, "2026-01-01T12:00:00.000001Z": False, 5: True}
+    expected = set()
+    with store.transaction("acme") as tx:
+        for at, now in due.items():
+            run = {"id": str(uuid.uuid4()), "runbook": "enrich", "state": "QUEUED", "steps": [], "createdBy": "ann"}
+            tx.put_run({**run, "input": {"startAt": at} if at else {}, "createdAt": noon})
+            expected |= {("acme", run["id"])} if now else set()
+        assert len(tx.list_runs()) == len(due)
+    assert set(store.queued_runs(noon)) == expected and len(store.queued_runs("9999")) == len(due)

@@ -76,7 +76,7 @@ def test_each_requirement_is_tried_clean_once() -> None:
         ({"ISO-08": ["pass", "fail"], "FUN-11": ["pass"]}, Fate.KILLED),
         ({"ISO-08": ["pass"], "FUN-11": ["pass"]}, Fate.SURVIVED),
         ({"ISO-08": ["vacuous"], "FUN-11": ["pass"]}, Fate.SURVIVED),
-        ({"ISO-08": ["untestable"], "FUN-11": ["pass"]}, Fate.SURVIVED),
+        ({"ISO-08": ["untestable"], "FUN-11": ["pass"]}, Fate.UNTESTABLE),
         ({"ISO-08": ["fail"], "FUN-11": ["pass", "fail"]}, Fate.FALSE_ALARM),
         ({"ISO-08": ["error"], "FUN-11": ["pass"]}, Fate.ERROR),
         ({"ISO-08": ["fail"], "FUN-11": ["error"]}, Fate.ERROR),

@@ -64,8 +64,11 @@ def fill(services: Services, tenant: str, values: list[Any]) -> None:
             found = {**own, "name": name, "description": text, "status": "ACTIVE", "entityIds": ids[:2]}
             tx.put_investigation({**found, "id": str(uuid.uuid4())})
         step = {"name": "fetch", "state": "PENDING", "effect": None}
-        run = {**own, "runbook": "enrich", "state": "QUEUED", "input": {"a": None}, "steps": [step]}
+        run = {**own, "runbook": "enrich", "state": "QUEUED", "input": RUN_INPUT, "steps": [step]}
         tx.put_run({**run, "id": str(uuid.uuid4())})
+
+
+RUN_INPUT = {"a": None, "startAt": "2999-01-01T00:00:00.000000Z"}  # a schedule travels in the input
 
 
 def offer(services: Services, raw: bytes) -> dict[str, Any]:
@@ -108,8 +111,9 @@ def test_everything_arrives_as_it_was(source: Services, target: Services) -> Non
     for type_ in ("entity", "relationship", "investigation"):
         assert there[type_] == here[type_]
         assert report["digests"][type_] == archive.digest(type_, here[type_])
-    assert there["run"][0]["state"] == "ABORTED"
-    assert target.store.queued_runs() == []
+    (run,) = there["run"]
+    assert (run["state"], run["input"], [step["state"] for step in run["steps"]]) == ("ABORTED", RUN_INPUT, ["ABORTED"])
+    assert target.store.queued_runs("9999") == []
     assert "acme" in target.store.tenants()
     assert code_of(offer, target, raw) == "IMPORT_NOT_EMPTY"
     assert rows(target, "acme") == there

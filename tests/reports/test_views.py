@@ -151,6 +151,14 @@ def test_what_a_deployment_says_stays_text(make: Make, tmp_path: Path) -> None:
     json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
 
 
+def test_pictures_among_the_evidence_are_shown_and_nothing_else_is_loaded(make: Make) -> None:
+    picture = "data:image/jpeg;base64,/9j/4AAQSkZJRg=="
+    evidence = {"screenshot": picture, "link": "https://x.test/a.png", "trick": 'data:image/png;base64,AA"onerror="x'}
+    page = render(make(verdict("ISO-08", "saas", "fail", evidence=evidence), *GREEN[1:]))
+    assert page.count(f'src="{picture}"') == 1 and page.count(picture) == 1
+    assert 'src="https' not in page and 'onerror="x' not in page
+
+
 def test_an_empty_run_renders(make: Make) -> None:
     report = make(profiles=[], in_force=[])
     assert "Not fully verified" in render(report)

@@ -112,7 +112,7 @@ def test_subset_judge_finds_every_way_out_of_the_subset() -> None:
 def _edge_node(**changes: Any) -> Observed:
     claims = {name: {"present": True, "kind": "x"} for name in ("sqlite", "graph", "policy", "maestro")}
     claims |= {name: {"present": False, "kind": "none"} for name in ("postgres", "billing", "directory")}
-    seen = Observed("D", claims, {"/v1/billing/usage": 404}, [4000], {}, 3)
+    seen = Observed("D", claims, {"/v1/billing/usage": 404}, [4000], {}, 3, 4000, 1)
     return dataclasses.replace(seen, **changes)
 
 
@@ -131,6 +131,14 @@ def _edge_node(**changes: Any) -> Observed:
 def test_component_judge_rejects_each_trace_of_a_foreign_component(changes: dict[str, Any]) -> None:
     assert judge_components(_edge_node()) == []
     assert judge_components(_edge_node(**changes))
+
+
+@pytest.mark.parametrize(
+    "blind", [{"ports": [4100]}, {"own_files": 0}, {"files_read": 0}, {"paths": {}}, {"claims": {}}]
+)
+def test_component_judge_passes_nothing_that_it_could_not_see(blind: dict[str, Any]) -> None:
+    with pytest.raises(Vacuous):
+        judge_components(_edge_node(**blind))
 
 
 def test_marks_of_neo4j_matter_on_the_edge_alone() -> None:

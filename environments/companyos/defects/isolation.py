@@ -79,6 +79,7 @@ def believes_unsigned_claims(services: Services) -> None:
         return found
 
     services.identity.claims = claims  # type: ignore[method-assign]
+    services.identity.resident = lambda tenant, claims: True  # type: ignore[method-assign]
 
 
 @defect(kills=("ISO-01", "ISO-02"), modes=("A",), roles=("data",))
@@ -112,7 +113,7 @@ def update_across_tenants(services: Services) -> None:
     operations.update_entity = update_entity
 
 
-@defect(kills=("ISO-01",), modes=("A",), roles=("data",))
+@defect(kills=("ISO-01", "ISO-05"), modes=("A",), roles=("data",))
 def events_topic_without_tenant(services: Services) -> None:
     """The event stream is one topic for all tenants (ash_graphql#352)."""
     genuine = services.events.after
@@ -125,7 +126,7 @@ def events_topic_without_tenant(services: Services) -> None:
     services.events.after = after  # type: ignore[method-assign]
 
 
-@defect(kills=("ISO-01", "ISO-08"), modes=("A",), roles=("data",))
+@defect(kills=("ISO-01", "ISO-08", "ISO-14"), modes=("A",), roles=("data",))
 def search_index_shared(services: Services) -> None:
     """Search asks one index of all tenants and forgets the filter."""
     genuine = operations.search_entities
@@ -214,6 +215,7 @@ def instances_share_a_signing_key(services: Services) -> None:
     services.identity.key = OKPKey.import_key({"kty": "OKP", "crv": "Ed25519", "d": d, "x": x, "kid": "companyos"})
     genuine, node = services.identity.claims, services.config.node_id
     services.identity.claims = lambda token: {**genuine(token), "iss": node, "aud": node}  # type: ignore[method-assign]
+    services.identity.resident = lambda tenant, claims: True  # type: ignore[method-assign]
 
 
 @defect(kills=("ISO-22",), modes=("A", "B", "Ct", "Ca"), roles=("data",))

@@ -155,6 +155,11 @@ class Sealer:
 
     # their end
 
+    def drop(self, tenant: str) -> None:
+        """The tenant is no more: whoever is made anew under its name has another key."""
+        with self._lock:
+            self._held.pop(self._wrapped.pop(tenant, ""), None)
+
     def forget(self) -> None:
         """Drop the keys whose time is over."""
         with self._lock:

@@ -64,10 +64,22 @@ CREATE TABLE billing_events (
   PRIMARY KEY (tenant_id, id));
 CREATE INDEX billing_events_waiting ON billing_events (tenant_id, at, id) WHERE NOT billed;
 
+-- An archive of the tenant that is to be made, or was made and can be fetched. `payload`: what was asked, sealed.
+CREATE TABLE export_jobs (
+  tenant_id text NOT NULL, id uuid NOT NULL, key text NOT NULL, payload text NOT NULL, state text NOT NULL,
+  bytes bigint NOT NULL DEFAULT 0, created_by text NOT NULL, created_at text COLLATE "C" NOT NULL,
+  PRIMARY KEY (tenant_id, id), UNIQUE (tenant_id, key));
+
 -- The node's own tables: visible only to a transaction of the tenant `_system`.
 CREATE TABLE node_meta (key text PRIMARY KEY, value text NOT NULL);
-CREATE TABLE node_tenants (name text PRIMARY KEY);
-CREATE TABLE run_queue (run_id uuid NOT NULL, tenant text NOT NULL, PRIMARY KEY (tenant, run_id));
+-- tenancy: one life of a tenant on this node; who is made anew under an old name is another. leaving: being removed.
+CREATE TABLE node_tenants (
+  name text PRIMARY KEY, tenancy text NOT NULL UNIQUE DEFAULT gen_random_uuid()::text,
+  leaving boolean NOT NULL DEFAULT false);
+CREATE TABLE run_queue (
+  run_id uuid NOT NULL, tenant text NOT NULL, due_at text COLLATE "C" NOT NULL DEFAULT '', PRIMARY KEY (tenant, run_id)
+);
+CREATE TABLE export_queue (job_id uuid NOT NULL, tenant text NOT NULL, PRIMARY KEY (tenant, job_id));
 CREATE TABLE directory_sessions (
   id uuid PRIMARY KEY, of_tenant text NOT NULL, username text NOT NULL, roles text NOT NULL, secret text NOT NULL,
   checked_at double precision NOT NULL, ended boolean NOT NULL DEFAULT false);
@@ -79,15 +91,18 @@ DO $$
 DECLARE name text;
 BEGIN
   FOREACH name IN ARRAY ARRAY['entities', 'relationships', 'investigations', 'investigation_entities', 'runs', 'users',
-                              'events', 'event_counters', 'tombstones', 'sync_marks', 'billing_events'] LOOP
+                              'events', 'event_counters', 'tombstones', 'sync_marks', 'billing_events',
+                              'export_jobs'] LOOP
     EXECUTE format('CREATE POLICY tenant ON %I USING (tenant_id = companyos_tenant()) WITH CHECK (tenant_id = companyos_tenant())', name);
   END LOOP;
-  FOREACH name IN ARRAY ARRAY['node_meta', 'node_tenants', 'run_queue', 'directory_sessions', 'audit'] LOOP
+  FOREACH name IN ARRAY ARRAY['node_meta', 'node_tenants', 'run_queue', 'export_queue', 'directory_sessions',
+                              'audit'] LOOP
     EXECUTE format('CREATE POLICY node ON %I USING (companyos_tenant() = ''_system'') WITH CHECK (companyos_tenant() = ''_system'')', name);
   END LOOP;
   FOREACH name IN ARRAY ARRAY['entities', 'relationships', 'investigations', 'investigation_entities', 'runs', 'users',
                               'events', 'event_counters', 'tombstones', 'sync_marks', 'billing_events',
-                              'node_meta', 'node_tenants', 'run_queue', 'directory_sessions', 'audit'] LOOP
+                              'export_jobs', 'node_meta', 'node_tenants', 'run_queue', 'export_queue',
+                              'directory_sessions', 'audit'] LOOP
     EXECUTE format('ALTER TABLE %I OWNER TO companyos_owner', name);
     EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
     EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
@@ -96,8 +111,11 @@ BEGIN
   END LOOP;
 END $$;
 
--- History is written once.
+-- History is written once; the events of a tenant end with the tenant.
 REVOKE UPDATE, DELETE ON audit, events FROM companyos_app;
+GRANT DELETE ON events TO companyos_app;
+CREATE POLICY leaving ON events AS RESTRICTIVE FOR DELETE
+  USING (tenant_id = nullif(current_setting('app.leaving', true), ''));
 REVOKE ALL ON FUNCTION companyos_tenant() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION companyos_tenant() TO companyos_app, companyos_owner;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;

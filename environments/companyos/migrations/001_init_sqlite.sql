@@ -27,8 +27,12 @@ CREATE TABLE tombstones (
 CREATE TABLE sync_marks (
   tenant_id TEXT NOT NULL, node_id TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (tenant_id, node_id)) STRICT;
 CREATE TABLE node_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE node_tenants (name TEXT PRIMARY KEY) STRICT;
-CREATE TABLE run_queue (run_id TEXT NOT NULL, tenant TEXT NOT NULL, PRIMARY KEY (tenant, run_id)) STRICT;
+CREATE TABLE node_tenants (
+  name TEXT PRIMARY KEY, tenancy TEXT NOT NULL UNIQUE DEFAULT (lower(hex(randomblob(16)))),
+  leaving INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE run_queue (
+  run_id TEXT NOT NULL, tenant TEXT NOT NULL, due_at TEXT NOT NULL DEFAULT '', PRIMARY KEY (tenant, run_id)
+) STRICT;
 CREATE TABLE audit (
   seq INTEGER PRIMARY KEY, at TEXT NOT NULL, tenant TEXT NOT NULL, actor TEXT NOT NULL, action TEXT NOT NULL,
   object_type TEXT NOT NULL, object_id TEXT NOT NULL, outcome TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL) STRICT;

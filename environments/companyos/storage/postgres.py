@@ -14,12 +14,13 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from environments.companyos.errors import ApiError
 from environments.companyos.storage.base import Tx
-from environments.companyos.storage.sql import SqlStore, SqlTx
+from environments.companyos.storage.sql import SqlTx
+from environments.companyos.storage.store import SqlStore
 
 POOL_SIZE = 4  # small, so that requests share connections all the time and what leaks between them shows
 WAIT_S = 4.0  # longest a request waits for a connection
 PING_WAIT_S = 1.5
-_NAMED = re.compile(r":([a-zA-Z_]+)")
+_NAMED = re.compile(r":([a-zA-Z_]\w*)", re.ASCII)
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

@@ -16,6 +16,7 @@ RELATIONSHIP = "id, tenant_id, src_id, dst_id, type, props, created_at"
 INVESTIGATION = "id, tenant_id, name, description, status, created_at"
 RUN = "id, tenant_id, runbook, state, input, steps, created_by, created_at"
 USER = "tenant_id, username, password_hash, roles, disabled"
+START_AT = "startAt"  # the one key of a run's input that is the product's
 AUDIT = "seq, at, tenant, actor, action, object_type, object_id, outcome, prev, hash"
 
 
@@ -116,6 +117,12 @@ def run(row: tuple[Any, ...]) -> Doc:
         "createdBy": row[6],
         "createdAt": row[7],
     }
+
+
+def start_at(run: Doc) -> str | None:
+    """When a scheduled run is due. Kept in its input, so that it travels wherever the input does."""
+    found = run["input"].get(START_AT) if isinstance(run["input"], dict) else None
+    return found if isinstance(found, str) else None
 
 
 def user(row: tuple[Any, ...]) -> Doc:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from environments.companyos import audit as chain
-from environments.companyos.errors import ApiError
 from environments.companyos.keys.sealing import Sealer
 from environments.companyos.storage import rows, syncing
-from environments.companyos.storage.base import Doc, Tx
+from environments.companyos.storage.base import Doc
 from environments.companyos.storage.rows import canonical, known_id, required_id
 
 INSERT_ENTITY = (
@@ -137,6 +137,24 @@ class SqlTx:
             offset=offset,
         )
         return [self.entity(row) for row in found]
+
+    def get_entities(self, ids: Sequence[str]) -> list[Doc]:
+        known = sorted({known for id_ in ids if (known := known_id(id_)) is not None})
+        found: list[Doc] = []
+        for start in range(0, len(known), 500):
+            names = {f"id_{n}": id_ for n, id_ in enumerate(known[start : start + 500])}
+            places = ", ".join(f":{name}" for name in names)
+            read = self.rows(f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} AND id IN ({places})", **names)
+            found += [self.entity(row) for row in read]
+        return found
+
+    def newest_entities(self, limit: int) -> list[Doc]:
+        sql = f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}} ORDER BY created_at DESC, id LIMIT :limit"
+        return [self.entity(row) for row in self.rows(sql, limit=limit)]
+
+    def terms(self) -> list[tuple[str, list[str], int]]:
+        found = self.rows("SELECT kind, labels, count(*) FROM entities WHERE {scope} GROUP BY kind, labels")
+        return [(str(kind), json.loads(labels), int(count)) for kind, labels, count in found]
 
     def search(self, text: str, limit: int = 50) -> list[Doc]:
         if self.sealer is not None:
@@ -311,7 +329,9 @@ class SqlTx:
         with self.db.system():
             if waits:
                 self.change(
-                    "INSERT INTO run_queue (run_id, tenant) VALUES (:id, :tenant) ON CONFLICT DO NOTHING", id=id_
+                    "INSERT INTO run_queue (run_id, tenant, due_at) VALUES (:id, :tenant, :due) ON CONFLICT DO NOTHING",
+                    id=id_,
+                    due=rows.start_at(doc) or "",
                 )
             else:
                 self.change("DELETE FROM run_queue WHERE run_id = :id AND tenant = :tenant", id=id_)
@@ -419,70 +439,3 @@ class SqlTx:
 
 def _page(limit: int) -> str:
     return "LIMIT :limit OFFSET :offset" if limit >= 0 else ""
-
-
-class SqlStore:
-    """The node's own tables, over any SQL database (storage.base.Store without the outbox)."""
-
-    kind = ""
-    engine = ""
-    mirror: Mirror | None = None  # told of graph changes after their commit
-    sealer: Sealer | None = None  # of content; None: it is kept as it is
-
-    def committed(self, tx: SqlTx) -> None:
-        if self.mirror is not None and tx.changes:
-            self.mirror(tx.tenant, tx.changes)
-
-    def transaction(self, tenant: str, *, snapshot: bool = False) -> AbstractContextManager[Tx]:
-        raise NotImplementedError
-
-    def _system(self) -> AbstractContextManager[SqlTx]:
-        return self.transaction("_system")  # type: ignore[return-value]
-
-    def meta_get(self, key: str) -> str | None:
-        with self._system() as tx:
-            found = tx.rows("SELECT value FROM node_meta WHERE key = :key", key=key)
-        return str(found[0][0]) if found else None
-
-    def meta_set(self, key: str, value: str) -> None:
-        with self._system() as tx:
-            tx.change(
-                "INSERT INTO node_meta (key, value) VALUES (:key, :value)"
-                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                key=key,
-                value=value,
-            )
-
-    def tenants(self) -> list[str]:
-        with self._system() as tx:
-            return [row[0] for row in tx.rows("SELECT name FROM node_tenants WHERE name <> '_system' ORDER BY name")]
-
-    def ensure_tenant(self, tenant: str) -> None:
-        with self._system() as tx:
-            tx.change("INSERT INTO node_tenants (name) VALUES (:name) ON CONFLICT DO NOTHING", name=tenant)
-
-    def audit_after(self, seq: int, limit: int = 100) -> list[Doc]:
-        with self._system() as tx:
-            sql = f"SELECT {rows.AUDIT} FROM audit WHERE seq > :seq ORDER BY seq LIMIT :limit"
-            return [rows.audit(row) for row in tx.rows(sql, seq=seq, limit=limit)]
-
-    def queued_runs(self, limit: int = 50) -> list[tuple[str, str]]:
-        with self._system() as tx:
-            found = tx.rows("SELECT tenant, run_id FROM run_queue ORDER BY tenant, run_id LIMIT :limit", limit=limit)
-        return [(row[0], row[1]) for row in found]
-
-    def ping(self) -> None:
-        with self._system() as tx:
-            tx.rows("SELECT 1 FROM node_meta LIMIT 1")
-
-    def outbox_after(self, seq: int, limit: int = 100) -> list[Doc]:
-        raise ApiError("UNSUPPORTED_IN_MODE", message="only an edge node has an outbox")
-
-    def ack_outbox(self, seq: int) -> None:
-        raise ApiError("UNSUPPORTED_IN_MODE", message="only an edge node has an outbox")
-
-    def acked_seq(self) -> int:
-        return 0
-
-    def backlog(self) -> int:
-        return 0

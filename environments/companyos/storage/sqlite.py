@@ -12,7 +12,8 @@ from typing import Any
 
 from environments.companyos.errors import ApiError
 from environments.companyos.storage.base import Doc, Tx
-from environments.companyos.storage.sql import SqlStore, SqlTx
+from environments.companyos.storage.sql import SqlTx
+from environments.companyos.storage.store import SqlStore
 
 # FULL: a commit returns after fsync of the log, so an acknowledged write survives a power cut.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=3000", "cache_size=-4000")
@@ -124,9 +125,10 @@ class SqliteStore(SqlStore):
     def acked_seq(self) -> int:
         return int(self.meta_get("sync.acked_seq") or 0)
 
-    def backlog(self) -> int:
+    def backlog(self, tenant: str | None = None) -> int:
+        sql = "SELECT count(*) FROM outbox WHERE :owner IS NULL OR tenant = :owner"
         with self._system() as tx:
-            return int(tx.rows("SELECT count(*) FROM outbox")[0][0])
+            return int(tx.rows(sql, owner=tenant)[0][0])
 
     def close(self) -> None:
         with self.lock:

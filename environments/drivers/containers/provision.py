@@ -16,7 +16,6 @@ from environments.drivers.containers import classdata, custody
 from environments.drivers.containers.clusters import make_cluster
 from environments.drivers.containers.engine import MEMORY_BYTES, Containers
 from environments.drivers.containers.pods import Pod, start_pods, write_names
-from environments.drivers.containers.reaching import Reach
 from environments.drivers.containers.runner import ContainerRunner, Folders, Place, own
 from environments.drivers.directories import Programs
 from environments.drivers.local import dependencies, faketime
@@ -27,6 +26,7 @@ from environments.drivers.local.nodes import seed_user
 from environments.drivers.local.provision import namespaced
 from environments.drivers.models import FILE, SHIPPED, ModelServer
 from environments.drivers.provisioning import Clocks
+from environments.drivers.reaching import Reach
 from environments.drivers.runner import Component, Runner
 from environments.drivers.servers import CORE, Servers
 from environments.images import EngineMissing, ImagesMissing, built, engine

@@ -6,12 +6,14 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from environments.contract import (
+    Browser,
     Client,
     ContainerFacts,
     HttpSession,
@@ -23,7 +25,7 @@ from environments.contract import (
     User,
 )
 from environments.contract.client import HttpClient, login
-from environments.drivers import rootfs
+from environments.drivers import browsing, rootfs
 from environments.drivers.custody import NodeCustody
 from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost
@@ -123,6 +125,9 @@ class LocalNode:
 
     def http(self, origin: str | None = None) -> HttpSession:
         return self._session(origin or self.site)
+
+    def browser(self) -> AbstractContextManager[Browser]:
+        return browsing.browser(self._host, self.instruments)
 
     def login(self, user: User, origin: str | None = None) -> Client:
         return login(self, self.http(origin), user)

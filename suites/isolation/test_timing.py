@@ -1,0 +1,71 @@
+"""ISO-03: a foreign id takes no longer than an absent one."""
+
+from __future__ import annotations
+
+import time
+import uuid
+
+from environments.contract import Client, Deployment, Evidence, requirement
+from suites.exchange import assert_no_crash, conclude
+from suites.isolation.matrix import Objects, plant
+from suites.isolation.parties import canary, parties
+from suites.isolation.timing import EFFECT_BOUND_S, P_BOUND, PAIRS, Timing, compare, judge_timing, told
+
+LIMIT_S = 25.0  # for one operation, more pairs included
+WARM_UP = 10
+
+# name -> (which id of the planted objects, query). Ids go in variables: a text that differs from request to request is
+# parsed each time, and one that does not is remembered.
+OPERATIONS: dict[str, tuple[str, str]] = {
+    "entity": ("entity", "query($id: ID!) { entity(id: $id) { id props } }"),
+    "relationship": ("relationship", "query($id: ID!) { relationship(id: $id) { id } }"),
+    "node": ("investigation", "query($id: ID!) { node(id: $id) { id } }"),
+    "updateEntity": ("entity", "mutation($id: ID!) { updateEntity(id: $id, input: {labels: []}) { id } }"),
+}
+
+
+def _once(query: str, client: Client, id_: str) -> float:
+    answer = assert_no_crash(client.graphql(query, {"id": id_}), "timed request")
+    assert answer.status == 200, f"timed request: {answer.status} {answer.error_code}"
+    return answer.elapsed_s
+
+
+def _measure(name: str, client: Client, theirs: Objects, seed: int) -> Timing:
+    """At least PAIRS pairs, and more while noise hides the bound and there is time."""
+    attribute, ask = OPERATIONS[name]
+    foreign = str(getattr(theirs, attribute))
+    ends = time.monotonic() + LIMIT_S
+    foreign_s: list[float] = []
+    absent_s: list[float] = []
+    for n in range(WARM_UP):
+        _once(ask, client, foreign if n % 2 else str(uuid.uuid4()))
+    while True:
+        for n in range(PAIRS):
+            absent = str(uuid.uuid4())
+            if n % 2:
+                foreign_s.append(_once(ask, client, foreign))
+                absent_s.append(_once(ask, client, absent))
+            else:
+                absent_s.append(_once(ask, client, absent))
+                foreign_s.append(_once(ask, client, foreign))
+        found = compare(name, foreign_s, absent_s, seed)
+        told_apart = abs(found.effect_s) >= EFFECT_BOUND_S and found.p <= P_BOUND
+        if told_apart or found.resolution_s <= EFFECT_BOUND_S or time.monotonic() > ends:
+            return found
+
+
+@requirement("ISO-03")
+def test_time_does_not_tell_foreign_from_absent(deployment: Deployment, evidence: Evidence) -> None:
+    """Reads and a write, 300 interleaved pairs each: the median difference stays below half a millisecond, or is no
+    more than chance gives."""
+    one, two = parties(deployment.subject, "timed")
+    theirs = plant(two.client, two.tenant, canary("timed", two.tenant))
+    timings = [_measure(name, one.client, theirs, deployment.seed) for name in OPERATIONS]
+    for timing in timings:
+        evidence.add(timing.operation, told(timing))
+    conclude(
+        evidence,
+        judge_timing(timings),
+        f"no median difference of {EFFECT_BOUND_S * 1e3:g} ms",
+        "; ".join(f"{t.operation} {t.effect_s * 1e3:+.3f} ms (p = {t.p:.2f})" for t in timings),
+    )
