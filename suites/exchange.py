@@ -42,12 +42,17 @@ def shown(response: Response, limit: int = 400) -> Shown:
     return told
 
 
-def document(response: Response) -> dict[str, Any]:
-    """The JSON object of an answer; an AssertionError if it is none (a broken answer is the deployment's fault)."""
+def parsed(response: Response) -> Any:
+    """The JSON of an answer; an AssertionError if it is none (a broken answer is the deployment's fault)."""
     try:
-        value = response.json()
+        return response.json()
     except ValueError as error:
         raise AssertionError(f"the answer is not JSON ({error}): {shown(response)}") from error
+
+
+def document(response: Response) -> dict[str, Any]:
+    """The JSON object of an answer; an AssertionError if it is none."""
+    value = parsed(response)
     assert isinstance(value, dict), f"the answer is not a JSON object: {shown(response)}"
     return value
 
@@ -72,6 +77,14 @@ def data_of(response: Response, what: str) -> dict[str, Any]:
     broken = breach(response)
     assert not broken, f"{what}: the answer breaks the contract's form ({broken}): {shown(response)}"
     return data
+
+
+def of_form(response: Response, what: str) -> dict[str, Any]:
+    """The JSON object of a good answer of REST, in the form that the contract gives it; AssertionError otherwise."""
+    value = document(assert_no_crash(response, what))
+    broken = f"status {response.status}" if response.status >= 400 else breach(response)
+    assert not broken, f"{what}: the answer breaks the contract's form ({broken}): {shown(response)}"
+    return value
 
 
 def ask(client: Client, query: str, variables: Mapping[str, Any] | None = None, what: str = "") -> dict[str, Any]:

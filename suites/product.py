@@ -68,6 +68,7 @@ fragment T on __Type { kind name ofType { kind name ofType { kind name ofType { 
 def schema_of(client: Client) -> dict[str, Any]:
     """The introspected schema: `types` by name, `query`, `mutation` (names of the root types)."""
     raw = ask(client, INTROSPECTION, what="introspection")["__schema"]
+    assert raw and raw["queryType"] and raw["types"], f"introspection shows no query type: {str(raw)[:300]}"
     return {
         "types": {t["name"]: t for t in raw["types"] if not t["name"].startswith("__")},
         "query": raw["queryType"]["name"],

@@ -58,7 +58,7 @@ SHAPES: Mapping[str, Shape] = {  # of the answer 200 to a GET of REST
     "/v1/policy": {"revision": int},
     "/v1/sync": {"backlog": int, "acked_seq": int},
     "/v1/directory/users": {"users": [dict]},
-    "/v1/billing/usage": {"tenant": TEXT, "seats": int, "objects": int, "metered": dict},
+    "/v1/billing/usage": {"tenant": TEXT, "seats": int, "objects": (str, int), "metered": dict},
 }
 POSTED: Mapping[str, Shape] = {"/v1/auth/login": {"accessToken": TEXT}, "/v1/sync/batches": {"acked_seq": int}}
 

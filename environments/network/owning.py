@@ -18,7 +18,7 @@ from environments.network.netlink import tcp_inode
 from environments.network.sockets import address, children, processes
 
 COMMAND_LIMIT = 120  # characters of a command line that are kept
-_SEARCH_S = 0.1  # a machine with very many processes is not searched for longer
+_SEARCH_S = 0.1  # of CPU time: a machine with very many processes is not searched for longer, a busy one is
 _TABLES = {6: ("tcp", "tcp6"), 17: ("udp", "udp6", "udplite", "udplite6"), 1: ("icmp",), 58: ("icmp6",)}
 
 
@@ -39,7 +39,7 @@ class Finder:
         return _pid(path) if path and _target(path) == f"socket:[{inode}]" else None
 
     def _search(self, inode: str) -> int | None:
-        wanted, until = f"socket:[{inode}]", time.monotonic() + _SEARCH_S
+        wanted, until = f"socket:[{inode}]", time.thread_time() + _SEARCH_S
         for pid in _candidates():
             for path in _descriptors(pid):
                 if _target(path) == wanted:
@@ -47,7 +47,7 @@ class Finder:
                         self._last.clear()
                     self._last[inode] = path
                     return pid
-            if time.monotonic() > until:
+            if time.thread_time() > until:
                 return None
         return None
 

@@ -16,7 +16,7 @@ import yaml
 
 from environments.contract import Client, Response, vacuous
 from environments.contract.exchanges import named
-from suites.exchange import assert_no_crash
+from suites.exchange import assert_no_crash, document
 from suites.waiting import wait_until
 
 HERE = Path(__file__).parent
@@ -76,7 +76,7 @@ class Replay:
         return self.canonical(answer)
 
     def canonical(self, answer: Response) -> Any:
-        body = answer.json()
+        body = document(answer)
         errors = [
             {"code": (e.get("extensions") or {}).get("code"), "path": e.get("path")} for e in body.get("errors") or []
         ]
@@ -102,7 +102,7 @@ class Replay:
 
 
 def _at(answer: Response, path: str) -> Any:
-    value: Any = answer.json().get("data")
+    value: Any = document(answer).get("data")
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value

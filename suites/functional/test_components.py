@@ -53,7 +53,8 @@ def test_federated_components_are_not_in_the_schema(deployment: Deployment, evid
     from suites.product import schema_of
 
     schema = schema_of(signed_in(deployment.subject))
-    fields = [f["name"] for kind in ("query", "mutation") for f in schema["types"][schema[kind]]["fields"]]
+    roots = [schema["types"].get(schema[kind]) or {} for kind in ("query", "mutation")]
+    fields = [field["name"] for root in roots for field in root.get("fields") or []]
     assert "entity" in fields, "introspection shows no operation at all"
     words = ("billing", "stripe", "invoice", "subscriptionplan", "directory")
     problems = [f"operation {name}" for name in fields if any(word in name.lower() for word in words)]

@@ -9,7 +9,8 @@ from suites.functional.replaying import Place, Replay, explore, told
 
 def _place(node: Node) -> tuple[str, Place]:
     said = document(node.http().request("GET", node.url("data") + "/.well-known/companyos"))["components"]
-    kinds = [f"{name} {said[name].get('version')}" for name in ("postgres", "sqlite") if said[name]["present"]]
+    parts = {name: said.get(name, {}) for name in ("postgres", "sqlite")}
+    kinds = [f"{name} {part.get('version')}" for name, part in parts.items() if part.get("present")]
     where = f"{node.name} ({', '.join(kinds)})"
     client = signed_in(node, "analyst")
     return where, lambda: Replay(where, client)

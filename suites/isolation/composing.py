@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from environments.contract import Client, Response, untestable, vacuous
-from suites.exchange import assert_no_crash, shown
+from suites.exchange import assert_no_crash, document, parsed, shown
 from suites.product import literal
 
 ORDERS: Mapping[str, Sequence[str]] = {
@@ -61,10 +61,9 @@ Shape = Callable[[Client, Sequence[tuple[str, str]]], Sequence[Any]]  # (type, i
 
 def _data(answer: Response, what: str) -> dict[str, Any]:
     assert_no_crash(answer, what)
-    document = answer.json() if answer.body[:1] == b"{" else None
-    assert answer.status == 200 and isinstance(document, dict), f"{what}: {shown(answer)}"
-    assert isinstance(document.get("data"), dict), f"{what}: {shown(answer)}"
-    found: dict[str, Any] = document["data"]
+    body = document(answer)
+    found = body.get("data")
+    assert answer.status == 200 and isinstance(found, dict), f"{what}: {shown(answer)}"
     return found
 
 
@@ -119,9 +118,12 @@ def batch(client: Client, slots: Sequence[tuple[str, str]]) -> Sequence[Any]:
     answer = _post(client, body, "batch")
     if answer.status == 400 and answer.error_code == "INVALID":
         untestable("batches: the deployment refuses a list of requests")
-    answers = answer.json() if answer.body[:1] == b"[" else None
+    answers = parsed(answer)
     assert answer.status == 200 and isinstance(answers, list) and len(answers) == len(slots), f"batch: {shown(answer)}"
-    return [(each.get("data") or {}).get("a") for each in answers]
+    assert all(isinstance(each, dict) and isinstance(each.get("data"), dict) for each in answers), (
+        f"batch: an answer without data: {shown(answer)}"
+    )
+    return [each["data"].get("a") for each in answers]
 
 
 def several_operations(client: Client, slots: Sequence[tuple[str, str]]) -> Sequence[Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from environments.contract import Client, Response
+from suites.exchange import assert_no_crash, assert_refused, data_of, of_form, shown
 from suites.product import (
     ENTITY,
     INVESTIGATION,
@@ -88,9 +89,10 @@ def _all_events(client: Client, _: Objects) -> Response:
     after, body, answer = 0, b"", client.data("GET", "/v1/events?after=0")
     for _page in range(1000):
         body += answer.body
-        if answer.status != 200 or not answer.json()["events"] or int(answer.json()["next"]) <= after:
+        page = of_form(answer, "events") if answer.status == 200 else {"events": []}
+        if not page["events"] or page["next"] <= after:
             break
-        after = int(answer.json()["next"])
+        after = page["next"]
         answer = client.data("GET", f"/v1/events?after={after}")
     return Response(answer.status, answer.headers, body, answer.elapsed_s)
 
@@ -191,6 +193,34 @@ ROWS: Sequence[Row] = (
         "Export", "export", "POST /v1/export", "scan", lambda client, _: client.data("POST", "/v1/export", timeout_s=60)
     ),
 )
+
+
+def assert_out_of_reach(row: Row, role: str, answer: Response) -> None:
+    """What the row expects of a foreign object; FORBIDDEN is as good for who may do nothing of the kind anyway."""
+    what = f"{row.label} as {role} on a foreign object"
+    assert_no_crash(answer, what)
+    if answer.error_code == "FORBIDDEN" and role != "admin":
+        return
+    if row.expect == "not-found":
+        assert_refused(answer, 200, "NOT_FOUND", what)
+    elif row.expect == "null":
+        values = data_of(answer, what).values()
+        assert not any(values), f"{what}: expected null or an empty list: {shown(answer)}"
+
+
+def own_answer(row: Row, client: Client, mine: Objects) -> Response:
+    """The control: the same operation on the own object succeeds (a finished run may refuse to be aborted again)."""
+    answer = row.attempt(client, mine)
+    what = f"{row.label} on the own object"
+    assert_no_crash(answer, what)
+    if row.operation in {"createEntity", "abortRun"}:
+        assert answer.error_code in {None, "CONFLICT", "INVALID"}, f"{what}: {shown(answer)}"
+    elif row.operation.startswith(("GET ", "POST ")):
+        assert answer.status == 200, f"{what}: {shown(answer)}"
+    else:
+        assert any(v not in (None, [], False) for v in data_of(answer, what).values()), f"{what}: {shown(answer)}"
+    return answer
+
 
 # Root fields that take no object of a tenant, with the reason.
 WITHOUT_ROW: Mapping[str, str] = {

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from environments.contract import Deployment, Evidence, Node, requirement, untestable
-from suites.exchange import ask, assert_refused, conclude, data_of, shown
+from suites.exchange import ask, assert_refused, conclude, data_of, document, shown
 from suites.isolation.composing import ORDERS, SHAPES, SHOWN, TYPES, Ids, Slot, judge_slots, persisted
 from suites.isolation.parties import Party, parties
 from suites.product import create_investigation, create_relationship, entity, launch_run, literal
@@ -114,7 +114,7 @@ def test_mutations_in_one_request_are_judged_each(deployment: Deployment, eviden
     answer = one.client.graphql(f"mutation {{ {' '.join(fields)} }}")
     evidence.add(f"asked by {one.tenant}", shown(answer, 1500))
     assert_refused(answer, 200, "NOT_FOUND", "mixed mutations")
-    body = answer.json()
+    body = document(answer)
     data, codes = body.get("data") or {}, {e["path"][0]: e["extensions"]["code"] for e in body.get("errors") or []}
     problems = [f"{alias} (own object) was not done: {data.get(alias)!r}" for alias in "ag" if not data.get(alias)]
     problems += [

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from environments.contract import Client, Deployment, Evidence, Response, requirement
-from suites.exchange import ask, assert_no_crash, conclude, data_of
+from suites.exchange import ask, conclude, data_of, of_form
 from suites.isolation.counting import Step, judge_volume
 from suites.isolation.parties import Party, parties
-from suites.product import create_investigation, create_relationship, launch_run, literal
+from suites.product import create_investigation, create_relationship, entity, launch_run, literal
 from suites.waiting import wait_until
 
 BUSY = 30
@@ -30,7 +30,7 @@ def _events(client: Client) -> dict[str, int]:
     """The number of the newest own event, and the one to ask after."""
     after, answer = 0, client.data("GET", "/v1/events?after=0")
     for _ in range(1000):
-        page = assert_no_crash(answer, "events").json()
+        page = of_form(answer, "events")
         if not page["events"] or int(page["next"]) <= after:
             break
         after = int(page["next"])
@@ -68,8 +68,8 @@ def test_ids_and_numbers_do_not_follow_another_tenant(deployment: Deployment, ev
         ids_before, numbers_before = _look(one)
         _ended(one, ids_before["run id"])  # its events are tenant one's own
         events_before = _events(one.client)
-        for _ in range(foreign):
-            two.entity("counted")
+        made = [two.entity("counted") for _ in range(foreign)]
+        assert not made or two.mark in str(entity(two.client, made[-1])), f"control: {two.tenant} made nothing"
         events_after = _events(one.client)
         ids_after, numbers_after = _look(one)
         numbers_before, numbers_after = numbers_before | events_before, numbers_after | events_after

@@ -7,19 +7,17 @@ from typing import Any
 
 import pytest
 
-from environments.contract import Client, Deployment, Evidence, Node, Response, requirement
+from environments.contract import Client, Deployment, Evidence, Node, requirement
 from suites.exchange import (
     ask,
     assert_no_crash,
-    assert_refused,
     conclude,
-    data_of,
     document,
     shown,
     signed_in,
     two_tenants,
 )
-from suites.isolation.matrix import ROWS, Objects, Row, judge_coverage, plant
+from suites.isolation.matrix import ROWS, Objects, Row, assert_out_of_reach, judge_coverage, own_answer, plant
 from suites.isolation.scan import judge_leaks
 from suites.product import ENTITY, INVESTIGATION, RELATIONSHIP, literal, schema_of
 
@@ -59,32 +57,6 @@ def _identities(node: Node, tenant: str) -> list[tuple[str, Client]]:
     return found
 
 
-def _refused(row: Row, role: str, answer: Response) -> None:
-    what = f"{row.label} as {role} on a foreign object"
-    assert_no_crash(answer, what)
-    if answer.error_code == "FORBIDDEN" and role != "admin":
-        return
-    if row.expect == "not-found":
-        assert_refused(answer, 200, "NOT_FOUND", what)
-    elif row.expect == "null":
-        values = data_of(answer, what).values()
-        assert not any(values), f"{what}: expected null or an empty list: {shown(answer)}"
-
-
-def _own(row: Row, client: Client, mine: Objects) -> Response:
-    """The control: the same operation on the own object succeeds (a finished run may refuse to be aborted again)."""
-    answer = row.attempt(client, mine)
-    what = f"{row.label} on the own object"
-    assert_no_crash(answer, what)
-    if row.operation in {"createEntity", "abortRun"}:
-        assert answer.error_code in {None, "CONFLICT", "INVALID"}, f"{what}: {shown(answer)}"
-    elif row.operation.startswith(("GET ", "POST ")):
-        assert answer.status == 200, f"{what}: {shown(answer)}"
-    else:
-        assert any(v not in (None, [], False) for v in data_of(answer, what).values()), f"{what}: {shown(answer)}"
-    return answer
-
-
 @requirement("ISO-01")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.label)
 def test_foreign_objects_stay_out_of_reach(deployment: Deployment, evidence: Evidence, row: Row) -> None:
@@ -100,14 +72,14 @@ def test_foreign_objects_stay_out_of_reach(deployment: Deployment, evidence: Evi
     for role, client in _identities(node, mine.tenant):
         answer = row.attempt(client, theirs)
         evidence.add(f"{role} on foreign", shown(answer))
-        _refused(row, role, answer)
+        assert_out_of_reach(row, role, answer)
         # The foreign mark alone is looked for here; the own mark is the control below.
         if row.expect != "unchanged":
             body = answer.body.replace(theirs.canary.encode(), b"") if row.expect == "not-found" else answer.body
             leaks += judge_leaks(marks, [(mine.tenant, f"{row.label} as {role}", body), *_sight(marks)])
     after = _state(owner_two, theirs)
     assert after == before, f"{row.label}: tenant two's objects changed: {before} -> {after}"
-    control = _own(row, owner_one, mine)
+    control = own_answer(row, owner_one, mine)
     evidence.add("own", shown(control))
     if row.expect == "scan":
         leaks += judge_leaks(marks, [(mine.tenant, row.label, control.body), *_sight(marks, mine.tenant)])

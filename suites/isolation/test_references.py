@@ -12,7 +12,7 @@ import pytest
 from environments.contract import Client, Deployment, Evidence, Response, requirement, vacuous
 from suites.exchange import ask, assert_no_crash, conclude, shown
 from suites.isolation.parties import Party, parties
-from suites.product import create_investigation, literal
+from suites.product import create_investigation, entity, literal
 
 Refer = Callable[[Client, str, str], Response]  # (client, an own id, the id that is tried)
 
@@ -101,7 +101,10 @@ def test_deleting_a_foreign_object_touches_no_reference(deployment: Deployment, 
     for party in (one, two):
         party.entity("kept", id=id_)
         create_investigation(party.client, f"kept {party.mark}", entityIds=[id_])
+    assert _linked(one, id_) and _linked(two, id_), "control: the references cannot be seen before the deletion"
     ask(one.client, f"mutation {{ deleteEntity(id: {literal(id_)}) }}", what=f"delete as {one.tenant}")
+    left = {party.tenant: entity(party.client, id_) for party in (one, two)}
+    assert left[one.tenant] is None and two.mark in str(left[two.tenant]), f"control: after the deletion: {left}"
     gone, kept = _linked(one, id_), _linked(two, id_)
     evidence.add("still referred to", {one.tenant: gone, two.tenant: kept})
     problems = [] if kept else [f"the deletion by {one.tenant} took the reference of {two.tenant} to {id_}"]

@@ -6,7 +6,7 @@ import time
 import uuid
 
 from environments.contract import Client, Deployment, Evidence, requirement
-from suites.exchange import assert_no_crash, conclude
+from suites.exchange import assert_no_crash, conclude, data_of, document, shown
 from suites.isolation.matrix import Objects, plant
 from suites.isolation.parties import canary, parties
 from suites.isolation.timing import EFFECT_BOUND_S, P_BOUND, PAIRS, Timing, compare, judge_timing, told
@@ -25,9 +25,19 @@ OPERATIONS: dict[str, tuple[str, str]] = {
 
 
 def _once(query: str, client: Client, id_: str) -> float:
+    """Seconds; of an answer that is the one for an id of nobody's."""
     answer = assert_no_crash(client.graphql(query, {"id": id_}), "timed request")
-    assert answer.status == 200, f"timed request: {answer.status} {answer.error_code}"
+    data = document(answer).get("data")
+    served = not isinstance(data, dict) or any(value is not None for value in data.values())
+    assert answer.status == 200 and not served, f"timed request: {shown(answer)}"
+    assert answer.error_code in (None, "NOT_FOUND"), f"timed request: {shown(answer)}"
     return answer.elapsed_s
+
+
+def _control(query: str, client: Client, own: str) -> None:
+    """The same request with an own id shows the object: what is timed is the way to one."""
+    data = data_of(client.graphql(query, {"id": own}), "control: the own object")
+    assert all(isinstance(value, dict) and value.get("id") == own for value in data.values()), f"control: {data}"
 
 
 def _measure(name: str, client: Client, theirs: Objects, seed: int) -> Timing:
@@ -59,7 +69,9 @@ def test_time_does_not_tell_foreign_from_absent(deployment: Deployment, evidence
     """Reads and a write, 300 interleaved pairs each: the median difference stays below half a millisecond, or is no
     more than chance gives."""
     one, two = parties(deployment.subject, "timed")
-    theirs = plant(two.client, two.tenant, canary("timed", two.tenant))
+    theirs, mine = (plant(party.client, party.tenant, canary("timed", party.tenant)) for party in (two, one))
+    for attribute, query in OPERATIONS.values():
+        _control(query, one.client, str(getattr(mine, attribute)))
     timings = [_measure(name, one.client, theirs, deployment.seed) for name in OPERATIONS]
     for timing in timings:
         evidence.add(timing.operation, told(timing))

@@ -111,6 +111,8 @@ def test_an_answer_that_no_reader_foresaw_is_the_deployments_failure(body: bytes
 
     try:
         Replay(Client()).canonical(answer)  # type: ignore[arg-type]
+    except AssertionError:
+        pass  # a failure that says so itself
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         judged = of_exception(error, breach_in([Exchange(1, answer.request, answer)]))  # type: ignore[arg-type]
         assert judged.verdict is Verdict.FAIL, (body, judged)

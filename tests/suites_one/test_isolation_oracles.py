@@ -136,3 +136,13 @@ def test_steps_of_one_kind_show_nothing() -> None:
 def test_ids_of_other_forms_are_numbers_by_their_last_digits() -> None:
     assert as_number("INV-2026-0042") == 42 and as_number("case") is None
     assert as_number("00000000-0000-4000-8000-000000000001") == uuid.UUID("00000000-0000-4000-8000-000000000001").int
+
+
+def test_a_busy_machine_is_seen_through_by_its_quiet_moments() -> None:
+    draw = random.Random(3)
+    rush = [0.05 * draw.random() if draw.random() < 0.6 else 0.0 for _ in range(1500)]
+    absent = [0.002 + a + abs(draw.gauss(0, 0.0001)) for a in rush]
+    foreign = [0.002 + (0.05 * draw.random() if a else 0.0) + abs(draw.gauss(0, 0.0001)) for a in rush]
+    assert judge_timing([compare("entity", foreign, absent, seed=1)]) == []
+    slower = [value + 0.001 for value in foreign]
+    assert judge_timing([compare("entity", slower, absent, seed=1)])
