@@ -54,6 +54,8 @@ class Slot:
     asked: str
     answer: Any
     code: str | None = None
+    object: str = ""  # type and id of what it names, for the reader
+    by: str = ""  # who asked
 
 
 Shape = Callable[[Client, Sequence[tuple[str, str]]], Sequence[Any]]  # (type, id) of each slot -> answer of each slot
@@ -152,7 +154,8 @@ def judge_slots(slots: Sequence[Slot]) -> list[str]:
     """An own id gives the object, a foreign or absent one null, in every slot. Vacuous if no own object was served."""
     problems = []
     for slot in slots:
-        where = f"{slot.shape}, {slot.order}, slot {slot.position} ({slot.asked} id)"
+        where = f"{slot.by or 'somebody'} asks by {slot.shape}, {slot.order}, slot {slot.position}"
+        where += f" ({slot.asked} id{f', {slot.object}' if slot.object else ''})"
         if slot.code is not None:
             problems.append(f"{where}: refused with {slot.code} in place of an answer")
         elif slot.asked == "own" and slot.answer is None:

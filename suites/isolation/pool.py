@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from environments.contract import Node, TransportError, vacuous
+from environments.contract import HttpSession, Node, TransportError, vacuous
 from environments.contract.exchanges import EXCHANGES
 
 ABSENT = "00000000-0000-4000-8000-000000000000"  # an id that gets as far as the database, and fails there
+Step = tuple[int, str]  # which side, what it does
 FLOOR = 5_000  # operations that must have completed before their silence means anything
 
 
@@ -83,6 +84,22 @@ def _leak(kind: str, status: int, body: bytes, own: Side, other: Side) -> str | 
     return None
 
 
+def perform(session: HttpSession, url: str, sides: tuple[Side, Side], step: Step) -> Operation:
+    """Do one step, and see what its answer holds of the other side."""
+    index, kind = step
+    own, other = sides[index], sides[1 - index]
+    headers = {} if kind == "unauthenticated" else {"Authorization": f"Bearer {own.token}"}
+    timeout_s = 0.004 if kind == "abort" else 20.0  # too short on purpose: the client goes away mid-request
+    try:
+        answer = session.request("POST", url, headers=headers, json=_body(kind, own, other), timeout_s=timeout_s)
+    except TransportError:
+        return Operation(own.tenant, kind, None, False, None)
+    leak = _leak(kind, answer.status, answer.body, own, other)
+    if leak:
+        EXCHANGES.cite(f"{kind} of {own.tenant}: {leak}", answer)
+    return Operation(own.tenant, kind, answer.status, own.mark.encode() in answer.body, leak)
+
+
 def interleave(
     node: Node,
     sides: tuple[Side, Side],
@@ -97,7 +114,7 @@ def interleave(
     draw = random.Random(seed)
     plan = [(draw.randrange(2), draw.choices(list(KINDS), list(KINDS.values()))[0]) for _ in range(count)]
     cursor, lock, ends = iter(plan), threading.Lock(), time.monotonic() + deadline_s
-    url, over = node.url("data") + "/graphql", threading.Event()
+    over = threading.Event()
 
     def work(_: int) -> list[Operation]:
         session, done = node.http(), []
@@ -106,22 +123,9 @@ def interleave(
                 step = next(cursor, None)
             if step is None:
                 break
-            index, kind = step
-            own, other = sides[index], sides[1 - index]
-            headers = {} if kind == "unauthenticated" else {"Authorization": f"Bearer {own.token}"}
-            try:
-                timeout_s = 0.004 if kind == "abort" else 20.0  # too short on purpose: the client goes away mid-request
-                answer = session.request(
-                    "POST", url, headers=headers, json=_body(kind, own, other), timeout_s=timeout_s
-                )
-            except TransportError:
-                done.append(Operation(own.tenant, kind, None, False, None))
-                continue
-            leak = _leak(kind, answer.status, answer.body, own, other)
-            if leak:
-                EXCHANGES.cite(f"{kind} of {own.tenant}: {leak}", answer)
+            done.append(perform(session, node.url("data") + "/graphql", sides, step))
+            if done[-1].leak:
                 over.set()
-            done.append(Operation(own.tenant, kind, answer.status, own.mark.encode() in answer.body, leak))
         return done
 
     with ThreadPoolExecutor(threads) as pool:

@@ -89,10 +89,12 @@ def judge_leaks(canaries: Mapping[str, str], answers: Iterable[tuple[str, str, b
                 sighted.add(tenant)
             elif form:
                 at = where(canary, body)
-                leaks.append(f"{what} of {tenant} holds the canary of {owner} ({form}{f', at {at}' if at else ''})")
+                leaks.append(
+                    f"{what} of {tenant} holds the canary {canary} of {owner} ({form}{f', at {at}' if at else ''})"
+                )
     unseen = sorted(set(canaries) - sighted)
     if leaks:
-        return leaks
+        return list(dict.fromkeys(leaks))
     if not canaries or unseen:
         vacuous(f"no answer held the asking tenant's own canary: {unseen or 'no canaries'}")
     return leaks

@@ -45,8 +45,8 @@ def test_each_object_of_a_request_is_judged_by_itself(deployment: Deployment, ev
             named = [(types[n % len(types)], whose) for n, whose in enumerate(asked)]
             answers = SHAPES[shape](one.client, [(type_, ids[whose].of(type_)) for type_, whose in named])
             slots += [
-                Slot(shape, order, n, whose, answer)
-                for n, ((_, whose), answer) in enumerate(zip(named, answers, strict=True))
+                Slot(shape, order, n, whose, answer, None, f"{type_} {ids[whose].of(type_)}", f"admin of {one.tenant}")
+                for n, ((type_, whose), answer) in enumerate(zip(named, answers, strict=True))
             ]
             if two.mark in str(answers):
                 leaks.append(f"{shape}, {order}: an answer to {one.tenant} holds {two.mark} of {two.tenant}")

@@ -7,6 +7,7 @@ import uuid
 from environments.contract import Capability, Deployment, Evidence, requirement
 from suites.exchange import conclude, signed_in, two_tenants
 from suites.isolation.pool import Side, interleave, judge_interleaving, summary
+from suites.isolation.shortest import shortest
 from suites.product import create_entity
 
 THREADS = 24
@@ -32,6 +33,9 @@ def test_interleaved_tenants_never_meet_in_the_pool(deployment: Deployment, evid
             ).fetchone()
         evidence.add("database sessions of the services", row[0])
         assert row[0] < THREADS or not row[0], f"the pool ({row[0]}) is not smaller than the concurrency ({THREADS})"
-    conclude(
-        evidence, judge_interleaving(history), "0 leaks", f"0 leaks in {len(history)} operations of {THREADS} threads"
-    )
+    problems = judge_interleaving(history)
+    if leaked := [operation for operation in history if operation.leak]:
+        found = shortest(node, (sides[0], sides[1]), leaked[0], deployment.seed)
+        problems.append(f"the shortest sequence that leaks: {found or 'none was found'}")
+        evidence.add("shortest sequence that leaks", str(found))
+    conclude(evidence, problems, "0 leaks", f"0 leaks in {len(history)} operations of {THREADS} threads")

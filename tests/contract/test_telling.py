@@ -45,4 +45,4 @@ def test_where_the_canary_is(body: bytes, path: str) -> None:
 def test_a_leak_names_object_asker_owner_and_place() -> None:
     body = b'{"data": {"entity": {"kind": "c-two"}}}'
     found = judge_leaks({"acme": "c-one", "globex": "c-two"}, [("acme", "entity", body), ("acme", "own", b"c-one")])
-    assert found == ["entity of acme holds the canary of globex (raw, at $.data.entity.kind)"]
+    assert found == ["entity of acme holds the canary c-two of globex (raw, at $.data.entity.kind)"]
