@@ -51,10 +51,22 @@ class Maestro:
             return
         raise AssertionError(f"{self.node.name}/{self.service} answers after it was killed: nothing crashed")
 
-    def start(self, ready_s: float) -> None:
+    def start(self, ready_s: float, runs: Iterable[Watched] = ()) -> None:
+        """Start after a crash. `runs` are looked at as soon as the API answers: they go on a pause after the start,
+        and all that readiness asks for may take longer."""
         self.node.start(self.service)
+        wait_until(self._answers, ready_s)
+        if chosen := list(runs):
+            self.look("after the crash", chosen)
         self.node.wait_ready(ready_s)
         self.client = signed_in(self.node, "analyst", self.tenant)
+
+    def _answers(self) -> bool:
+        try:
+            answer = self.client.graphql("{ me { sub } }", timeout_s=2.0)
+        except TransportError:
+            return False
+        return answer.status == 200 and answer.error_code is None
 
     # what is seen
 

@@ -33,8 +33,7 @@ def _crashed(deployment: Deployment, maestro: Maestro, chosen: list[Watched]) ->
     maestro.look("before the crash", chosen)
     before = [run.seen[-1].done for run in chosen]
     maestro.kill()
-    maestro.start(deployment.ready_limit_s[maestro.node.name])
-    maestro.look("after the crash", chosen)
+    maestro.start(deployment.ready_limit_s[maestro.node.name], chosen)
     return [done for done, run in zip(before, chosen, strict=True) if run.seen[-1].done == done]
 
 
