@@ -260,7 +260,9 @@ class Checking:
             deployment=self._holders[running.profile].label if running.profile in self._holders else "",
         )
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    # Innermost: once xdist's own hook around it has told the controller that the worker is done, the worker may be ended
+    # at any moment, and with it a journal that is not closed.
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         result = yield
         for holder in self._holders.values():
