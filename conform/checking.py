@@ -260,7 +260,7 @@ class Checking:
             deployment=self._holders[running.profile].label if running.profile in self._holders else "",
         )
 
-    # Innermost: once xdist's own hook around it has told the controller that the worker is done, the worker may be ended
+    # Innermost: once the hook of xdist around it has told the controller that the worker is done, that may be ended
     # at any moment, and with it a journal that is not closed.
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
