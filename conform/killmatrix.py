@@ -45,7 +45,11 @@ def run(
     cleans = planner.clean(plans) if clean else []
     # The longest first, so that the short ones fill what is left of the time: clean runs, then what waits for a sync.
     longest_first = sorted((plan for plan in plans if plan.profiles), key=planner.seconds, reverse=True)
-    found = _run_all([*cleans, *longest_first], folder, parallel, (driver, seed), tell)
+    # Without defects first, and no more at a time than there are cores: there, timing must be seen through the noise.
+    at_once = min(parallel, len(os.sched_getaffinity(0)))
+    total = len(cleans) + len(longest_first)
+    found = _run_all(cleans, folder, at_once, (driver, seed), tell, total)
+    found |= _run_all(longest_first, folder, parallel, (driver, seed), tell, total, before=len(cleans))
     rows = [_row(plan, found.get(plan.name)) for plan in plans]
     verdicts, reasons = _clean(cleans, found)
     in_force = dict.fromkeys(check.requirement for check in checks)
@@ -106,7 +110,13 @@ class Outcome:
 
 
 def _run_all(
-    plans: Sequence[Plan], folder: Path, parallel: int, circumstances: Circumstances, tell: Tell
+    plans: Sequence[Plan],
+    folder: Path,
+    parallel: int,
+    circumstances: Circumstances,
+    tell: Tell,
+    total: int,
+    before: int = 0,
 ) -> dict[str, Outcome]:
     processes = _Processes()
     found: dict[str, Outcome] = {}
@@ -116,7 +126,7 @@ def _run_all(
             for future in as_completed(futures):
                 outcome = future.result()
                 found[outcome.plan.name] = outcome
-                tell(*_line(outcome, len(found), len(plans)))
+                tell(*_line(outcome, before + len(found), total))
         except BaseException:
             for future in futures:
                 future.cancel()
