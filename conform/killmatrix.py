@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import profiles
-from conform import catalogue
+from conform import catalogue, interrupts
 from conform.defects import KnownDefect, known
 from conform.killplan import Plan, Planner
 from conform.matrix import Fate, Matrix, Row, kills_of, suites_digest
@@ -38,6 +38,7 @@ def run(
 ) -> Matrix:
     """The matrix of these defects in deployments of that driver. Each process has a folder of its own in `folder`,
     with its journal and log."""
+    interrupts.first_only()  # SIGTERM ends the processes too, and so does Ctrl-C of a shell that hides it
     began = time.monotonic()
     entries, checks = catalogue.catalogue(), catalogue.checks()
     planner = Planner([profiles.load(name) for name in (*profiles.ids(), str(EDGE_ALONE))], checks, entries)

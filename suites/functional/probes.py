@@ -10,6 +10,9 @@ from environments.contract import Client, Node, Response, vacuous
 from environments.contract.exchanges import named
 from suites.exchange import ask, document
 from suites.product import literal
+from suites.waiting import wait_until
+
+BEHIND_S = 10.0  # for which a part may say so
 
 
 class Probing:
@@ -22,7 +25,16 @@ class Probing:
         self.entity: str = ask(analyst, query, what="createEntity")["createEntity"]["id"]
 
     def served(self, query: str) -> bool:
-        answer = self.analyst.graphql(query)
+        """Whether it is, once the node does not say UNAVAILABLE: a graph may be behind what was just written."""
+        answers = [self.analyst.graphql(query)]
+
+        def told() -> bool:
+            if answers[-1].error_code == "UNAVAILABLE":
+                answers.append(self.analyst.graphql(query))
+            return answers[-1].error_code != "UNAVAILABLE"
+
+        wait_until(told, BEHIND_S)
+        answer = answers[-1]
         body = document(answer)
         data = body.get("data")
         return answer.status == 200 and not body.get("errors") and isinstance(data, dict) and None not in data.values()

@@ -251,7 +251,7 @@ def stale_lock_keeps_it_down(services: Services) -> None:
         raise SystemExit("another instance is running")
 
 
-@defect(kills=("FUN-12", "SYN-06"), modes=("D",), roles=("edge",))
+@defect(kills=("FUN-12",), modes=("D",), roles=("edge",))
 def write_ahead_log_is_swept_away(services: Services) -> None:
     """The start script deletes the -wal file beside the database, since it was once in the way: with it goes what was
     acknowledged since the last checkpoint (sqlite.org, "How To Corrupt", 1.4). Any crash of the edge shows it."""
