@@ -118,6 +118,7 @@ def test_the_policy_is_asked_about_the_tenant_of_the_token(deployment: Deploymen
             _publish(plane, number, of_tenant(tenant, _marker(number)), _marker(number))
             tried[tenant] = [_relate(plane, f"for {tenant}, {name}", **more) for name, more in CHANNELS.items()]
             tried[tenant].append(_by_address(plane, f"for {tenant}, query string and variables"))
+        plane.publish_good(DENIED)  # so that the next one can be told from what was allowed to one tenant alone
         plane.publish_good()
     evidence.items.update({f"allowed to {tenant}": [vars(each) for each in seen] for tenant, seen in tried.items()})
     problems = judge_denials(tried[ELSEWHERE], tried[plane.tenant])
