@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-
 from environments.contract import Client, vacuous
 from suites.exchange import assert_no_crash, document, shown
+from suites.functional.generated import smallest
 from suites.functional.metadata import Answer, Doc, Reference, Session, Step
 from suites.functional.sequences import corners, sequences
 
@@ -144,33 +143,8 @@ def explore(places: Sequence[Place], seed_: int) -> tuple[list[str], tuple[Step,
         if trial.problems(tuple(corner)):
             shortest = trial.smaller(tuple(corner))
             return trial.tried[shortest], shortest, trial.judged
-    last: list[tuple[Step, ...]] = []
-
-    @seed(seed_)
-    @settings(
-        max_examples=EXAMPLES,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-        print_blob=False,
-    )
-    @given(sequences())
-    def every_sequence(steps: tuple[Step, ...]) -> None:
-        if trial.problems(steps):
-            last[:] = [steps]
-            raise Differs
-
-    try:
-        every_sequence()
-    except Differs:
-        return trial.tried[last[0]], last[0], trial.judged
-    return [], (), trial.judged
-
-
-class Differs(Exception):
-    """A sequence that some place answers otherwise than the reference."""
+    found = smallest(sequences(), lambda steps: bool(trial.problems(steps)), seed_, EXAMPLES)
+    return (trial.tried[found], found, trial.judged) if found is not None else ([], (), trial.judged)
 
 
 def told(steps: Sequence[Step]) -> list[Any]:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, given, seed, settings
-
 from environments.contract import Client, Response
 from suites.exchange import ask, assert_no_crash, document, shown
+from suites.functional.generated import smallest
 from suites.functional.graphs import Found, Graph, Walk, graphs, incident, neighborhood
 from suites.product import literal
 from suites.waiting import wait_until
@@ -125,33 +124,8 @@ def explore(
                 ends.append(time.monotonic() + SHRINK_S)
         return tried[graph]
 
-    last: list[Graph] = []
-
-    @seed(seed_)
-    @settings(
-        max_examples=EXAMPLES,
-        database=None,
-        deadline=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        report_multiple_bugs=False,
-        print_blob=False,
-    )
-    @given(graphs())
-    def every_graph(graph: Graph) -> None:
-        if problems_of(graph):
-            last[:] = [graph]
-            raise Differs
-
-    try:
-        every_graph()
-    except Differs:
-        return tried[last[0]], last[0], walked
-    return [], None, walked
-
-
-class Differs(Exception):
-    """A graph whose walks are not all those of the reference."""
+    found = smallest(graphs(), lambda graph: bool(problems_of(graph)), seed_, EXAMPLES)
+    return (tried[found], found, walked) if found is not None else ([], None, walked)
 
 
 def told(graph: Graph) -> str:
