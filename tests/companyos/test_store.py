@@ -14,9 +14,12 @@ from nodes import node_config, postgres_dsns
 
 from environments.companyos import audit
 from environments.companyos.clock import Clock
+from environments.companyos.config import KeyStoreConfig
 from environments.companyos.errors import ApiError
 from environments.companyos.install import install
-from environments.companyos.storage import rows
+from environments.companyos.keys import filed, open_key_store
+from environments.companyos.keys.sealing import Sealer
+from environments.companyos.storage import rows, sql
 from environments.companyos.storage.base import Store
 from environments.companyos.storage.graph import RelationalGraph
 from environments.companyos.storage.open import open_store
@@ -66,6 +69,34 @@ def test_tenants_see_their_own_rows_alone(store: Store) -> None:
     with store.transaction("acme") as tx:
         assert tx.search("STRASSE") == [{**one, "tenantId": "acme"}]
         assert tx.search("100%") == [] and tx.search("stra_e") == []
+
+
+def test_what_comes_and_goes_during_a_sealed_search_moves_nothing_else(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key_store = KeyStoreConfig(kind="file", path=tmp_path / "key")
+    filed.prepare(key_store)
+    store.sealer = Sealer(open_key_store(key_store), 60.0)
+    monkeypatch.setattr(sql, "SEARCH_PAGE", 2)
+    docs = [doc(n, props={"name": "Straße"}) for n in (1, 2, 2, 3, 3, 4)]
+    with store.transaction("acme") as tx:
+        for each in docs:
+            tx.put_entity(each)
+        genuine, reads = tx.rows, itertools.count()
+
+        def meanwhile(statement: str, **params: Any) -> list[tuple[Any, ...]]:
+            found: list[tuple[Any, ...]] = genuine(statement, **params)
+            if "ORDER BY created_at" in statement:
+                match next(reads):
+                    case 0:
+                        tx.put_entity(doc(0, props={"name": "other"}))
+                    case 1:
+                        assert tx.delete_entity(docs[0]["id"])
+            return found
+
+        monkeypatch.setattr(tx, "rows", meanwhile)
+        found = [each["id"] for each in tx.search("STRASSE")]
+        assert sorted(found) == sorted(each["id"] for each in docs)
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:

@@ -169,12 +169,19 @@ class SqlTx:
         return [self.entity(row) for row in found]
 
     def search_sealed(self, text: str, limit: int) -> list[Doc]:
-        """The database cannot look into what is sealed, so every entity of the tenant is opened, a page at a time."""
+        """The database cannot look into what is sealed, so every entity of the tenant is opened, a page at a time.
+
+        A page begins after the last entity of the one before it: by number, one that comes or goes meanwhile would
+        make another be found twice, or not at all."""
         found: list[Doc] = []
-        offset = 0
-        while len(found) < limit and (read := self.list_entities(limit=SEARCH_PAGE, offset=offset)):
+        beyond, last = "", {}
+        while len(found) < limit:
+            sql = f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}}{beyond} ORDER BY created_at, id LIMIT :page"
+            read = [self.entity(row) for row in self.rows(sql, page=SEARCH_PAGE, **last)]
             found += [doc for doc in read if text in rows.search_text(doc["kind"], doc["labels"], doc["props"])]
-            offset += len(read)
+            if len(read) < SEARCH_PAGE:
+                break
+            beyond, last = " AND (created_at, id) > (:at, :id)", {"at": read[-1]["createdAt"], "id": read[-1]["id"]}
         return found[:limit]
 
     def delete_entity(self, id_: str) -> bool:
