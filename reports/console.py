@@ -11,6 +11,7 @@ from rich.text import Text
 from reports.model import Cell, Report
 from reports.verdicts import Outcome, Verdict
 
+SHOWN = 6  # lines of what a check observed
 _STYLE = {
     Verdict.PASS: "green",
     Verdict.FAIL: "bold red",
@@ -102,15 +103,26 @@ def _problems(report: Report) -> list[list[Cell]]:
     return list(found.values())
 
 
+def _head(observed: str) -> str:
+    """The first lines: the rest is in the report, beside the exchanges."""
+    lines = observed.split("\n")
+    rest = [f"… {len(lines) - SHOWN} more lines in the report"] if len(lines) > SHOWN + 1 else lines[SHOWN:]
+    return "\n".join(lines[:SHOWN] + rest)
+
+
 def _failure(report: Report, cell: Cell, alike: int) -> RenderableType:
     entry = next(entry for entry in report.requirements if entry.id == cell.requirement)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    rows = [("promise", entry.statement), ("clause", entry.clause), ("reason", cell.reason)]
-    for check in cell.checks:
-        if check.verdict is cell.verdict:
-            rows += [("expected", check.expected), ("observed", check.observed), ("again", check.repro)]
+    told = [check for check in cell.checks if check.verdict is cell.verdict]
+    rows = [("promise", entry.statement), ("clause", entry.clause)]
+    if not told or cell.verdict is not Verdict.FAIL:
+        rows.append(("reason", cell.reason))
+    for check in told:
+        rows += [("", " "), ("check", check.check.rpartition("::")[2])] if len(told) > 1 else []
+        rows += [("expected", check.expected), ("observed", _head(check.observed))]
+    rows += [("again", again) for again in dict.fromkeys(check.repro for check in told)]
     for name, value in rows:
         if value:
             table.add_row(name, Text(value))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -156,7 +157,16 @@ def healed_after(deployment: Deployment) -> Iterator[None]:
 
 
 def conclude(evidence: Evidence, problems: list[str], expected: str, observed: str) -> None:
-    """Write both sides of the verdict, then fail with every problem rather than with the first."""
+    """Write both sides of the verdict, then fail with every problem, a line each, and the first as the reason."""
     evidence.expected = expected
-    evidence.observed = observed if not problems else "; ".join(problems[:20])
-    assert not problems, f"{len(problems)} problem(s): " + "; ".join(problems[:10])
+    evidence.observed = observed if not problems else listed(problems)
+    more = f" (the first of {len(problems)} problems)" if len(problems) > 1 else ""
+    assert not problems, problems[0] + more
+
+
+def listed(problems: Sequence[str], most: int = 20) -> str:
+    """A line each, those alike counted; of the rest, how many."""
+    alike = Counter(problems)
+    lines = [text if count == 1 else f"{text} ({count} times)" for text, count in alike.items()]
+    rest = [f"and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join(lines[:most] + rest)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from environments.contract import Client, Node, TransportError
-from suites.exchange import ask, document, shown, signed_in
+from suites import feed
+from suites.exchange import ask, document, signed_in
 from suites.functional.runs import TERMINAL, Watched, seen
 from suites.product import literal
 from suites.waiting import wait_until
@@ -23,7 +24,7 @@ class Maestro:
         self.node, self.tenant = node, tenant
         self.service = "edge" if "edge" in node.services else "data"
         self.client: Client = signed_in(node, "analyst", tenant)
-        self.since = self._newest_event()
+        self.since = feed.read(self.client).end
         self.runs: list[Watched] = []
 
     # what happens
@@ -108,20 +109,4 @@ class Maestro:
 
     def events(self) -> list[dict[str, Any]]:
         """Those of the tenant since this was made."""
-        found: list[dict[str, Any]] = []
-        after = self.since
-        while page := self._page(after)["events"]:
-            found += page
-            after = int(page[-1]["seq"])
-        return found
-
-    def _newest_event(self) -> int:
-        after = 0
-        while page := self._page(after)["events"]:
-            after = int(page[-1]["seq"])
-        return after
-
-    def _page(self, after: int) -> dict[str, Any]:
-        answer = self.client.data("GET", f"/v1/events?after={after}")
-        assert answer.status == 200, f"events after {after}: {shown(answer)}"
-        return document(answer)
+        return feed.read(self.client, self.since).events

@@ -205,7 +205,7 @@ def listings(mine: Artefact) -> dict[str, str]:
         "folder": f"{folder}/",
         "folder without slash": folder,
     }
-    return {f"{name} {ask[:40]}": place + ask for name, place in places.items() for ask in asks}
+    return {f"{name} {ask[:40]}".strip(): place + ask for name, place in places.items() for ask in asks}
 
 
 def spellings(key: str) -> dict[str, str]:

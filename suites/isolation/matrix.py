@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from environments.contract import Client, Response
-from suites.exchange import assert_no_crash, assert_refused, data_of, of_form, shown
+from suites import feed
+from suites.exchange import assert_no_crash, assert_refused, data_of, shown
 from suites.product import (
     ENTITY,
     INVESTIGATION,
@@ -85,16 +86,10 @@ def _similar(client: Client, target: Objects) -> Response:
 
 
 def _all_events(client: Client, _: Objects) -> Response:
-    """The last page holds the newest events; every page is followed, each at most once."""
-    after, body, answer = 0, b"", client.data("GET", "/v1/events?after=0")
-    for _page in range(1000):
-        body += answer.body
-        page = of_form(answer, "events") if answer.status == 200 else {"events": []}
-        if not page["events"] or page["next"] <= after:
-            break
-        after = page["next"]
-        answer = client.data("GET", f"/v1/events?after={after}")
-    return Response(answer.status, answer.headers, body, answer.elapsed_s)
+    """Every page as one answer: the last holds the newest events."""
+    answers = list(feed.pages(client))
+    last = answers[-1]
+    return Response(last.status, last.headers, b"".join(each.body for each in answers), last.elapsed_s)
 
 
 ENDS = f"id src {{ {ENTITY} }} dst {{ {ENTITY} }}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from environments.contract import Client, Deployment, Evidence, Response, requirement
-from suites.exchange import ask, conclude, data_of, of_form
+from suites import feed
+from suites.exchange import ask, conclude, data_of
 from suites.isolation.counting import Step, judge_volume
 from suites.isolation.parties import Party, parties
 from suites.product import create_investigation, create_relationship, entity, launch_run, literal
@@ -28,14 +29,8 @@ def _numbers_of(headers: Mapping[str, str]) -> dict[str, int]:
 
 def _events(client: Client) -> dict[str, int]:
     """The number of the newest own event, and the one to ask after."""
-    after, answer = 0, client.data("GET", "/v1/events?after=0")
-    for _ in range(1000):
-        page = of_form(answer, "events")
-        if not page["events"] or int(page["next"]) <= after:
-            break
-        after = int(page["next"])
-        answer = client.data("GET", f"/v1/events?after={after}")
-    return {"event number": after} | _numbers_of(answer.headers)
+    found = feed.read(client)
+    return {"event number": found.end} | _numbers_of(found.answer.headers)
 
 
 def _look(party: Party) -> tuple[dict[str, str], dict[str, int]]:

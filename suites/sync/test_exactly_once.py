@@ -6,11 +6,12 @@ import uuid
 from typing import Any
 
 from environments.contract import Capability, Client, Deployment, Evidence, User, requirement, untestable, vacuous
+from suites import feed
 from suites.exchange import ask, conclude, document, healed_after, shown
 from suites.product import entity
 from suites.sync.judges import judge_duplicates, judge_effects, judge_lost
 from suites.sync.test_delivery import DRAIN_S
-from suites.sync.workload import Edge, effects_since, event_mark
+from suites.sync.workload import Edge, effects_since
 
 FULL = "id tenantId kind labels props createdAt updatedAt createdBy version"
 
@@ -21,7 +22,7 @@ def test_lost_acknowledgements_have_no_second_effect(deployment: Deployment, evi
     through: each object is once at the parent, and its feed tells of each change once."""
     with healed_after(deployment):
         edge = Edge(deployment, "syn03")
-        mark = event_mark(edge.above)
+        mark = feed.read(edge.above).end
         edge.some(3)
         edge.wait_drained(DRAIN_S)
         before = len(edge.at_parent().entities)
@@ -71,7 +72,7 @@ def test_a_batch_delivered_again_changes_nothing(deployment: Deployment, evidenc
         edge.wait_drained(DRAIN_S)
         if edge.acked_seq() < start + 3:
             vacuous("the edge's own operations were not acknowledged")
-        mark, before = event_mark(edge.above), edge.at_parent().digest
+        mark, before = feed.read(edge.above).end, edge.at_parent().digest
         stray = str(uuid.uuid4())
         fresh = {**original, "id": stray, "props": {"key": "stray", "value": 1}}
         deliveries: dict[str, tuple[int, str, dict[str, Any]]] = {

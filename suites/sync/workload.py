@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 import uuid
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from environments.contract import Client, Deployment, Node, Response, SuiteError, TransportError
+from suites import feed
 from suites.exchange import ask, assert_no_crash, document, shown, signed_in, tenants
 from suites.product import ENTITY, RELATIONSHIP, literal
 from suites.sync.history import History, Kind, Op, Outcome, Replica
@@ -221,30 +223,6 @@ def replica(name: str, client: Client, kind: str) -> Replica:
     return Replica(name, tuple(entities), tuple(found.values()))
 
 
-@dataclass(frozen=True)
-class EventMark:
-    """Where a tenant's event feed stood."""
-
-    next: int
-
-
-def event_mark(client: Client) -> EventMark:
-    mark = 0
-    while True:
-        body = document(client.data("GET", f"/v1/events?after={mark}"))
-        if not body["events"]:
-            return EventMark(mark)
-        mark = max(mark, *(int(event["seq"]) for event in body["events"]))
-
-
-def effects_since(client: Client, mark: EventMark) -> dict[str, int]:
-    """Object id -> how many events the tenant's feed tells of it since the mark."""
-    counts: dict[str, int] = {}
-    after = mark.next
-    while True:
-        events = document(client.data("GET", f"/v1/events?after={after}"))["events"]
-        if not events:
-            return counts
-        for event in events:
-            counts[str(event["id"])] = counts.get(str(event["id"]), 0) + 1
-            after = max(after, int(event["seq"]))
+def effects_since(client: Client, mark: int) -> dict[str, int]:
+    """Object id -> how many events the tenant's feed tells of it after the mark."""
+    return dict(Counter(str(event["id"]) for event in feed.read(client, mark).events))

@@ -174,7 +174,8 @@ class SqlTx:
         A page begins after the last entity of the one before it: by number, one that comes or goes meanwhile would
         make another be found twice, or not at all."""
         found: list[Doc] = []
-        beyond, last = "", {}
+        beyond = ""
+        last: dict[str, str] = {}
         while len(found) < limit:
             sql = f"SELECT {rows.ENTITY} FROM entities WHERE {{scope}}{beyond} ORDER BY created_at, id LIMIT :page"
             read = [self.entity(row) for row in self.rows(sql, page=SEARCH_PAGE, **last)]
