@@ -140,7 +140,7 @@ def judge_interleaving(history: Sequence[Operation], floor: int = FLOOR) -> list
     leaks = Counter(f"{o.kind} of {o.tenant}: {o.leak}" for o in history if o.leak)
     crashes = Counter(f"{o.kind} of {o.tenant} answered {o.status}" for o in history if (o.status or 0) >= 500)
     silent = Counter(f"{o.kind} of {o.tenant} got no answer" for o in history if o.status is None and o.kind != "abort")
-    problems = [f"{what} ({n} times)" for what, n in [*leaks.items(), *crashes.items(), *silent.items()]]
+    problems = [what if n == 1 else f"{what} ({n} times)" for what, n in (leaks + crashes + silent).items()]
     if problems:
         return problems
     if len(history) < floor:

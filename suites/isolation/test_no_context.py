@@ -52,7 +52,7 @@ def _contexts(deployment: Deployment, client: Client) -> dict[str, str | None]:
     hmac = f"{_b64({'alg': 'HS256', 'typ': 'JWT'})}.{claims}.{'A' * 43}"
     no_tenant = f"{head}.{_b64({k: v for k, v in payload.items() if k != 'tenant'})}.{'A' * 86}"
     found: dict[str, str | None] = {
-        "none": None,
+        "no token": None,
         "empty": "Bearer ",
         "garbage": "Bearer not-a-token",
         "other scheme": "Basic YWRtaW46YWRtaW4=",
@@ -80,7 +80,7 @@ def _refusals(node: Node, contexts: dict[str, str | None], secret: bytes, eviden
                 method, url, headers={"Authorization": value} if value is not None else {}, json=body
             )
             tried += 1
-            line = f"{method} {path} with {name}: {answer.status} {answer.error_code}"
+            line = f"{method} {path} with {name}: answered {answer.status} {answer.error_code or ''}".rstrip()
             if answer.status not in REFUSED | ABSENT:
                 problems.append(line)
                 evidence.add(line, shown(answer))
