@@ -14,6 +14,7 @@ from conform.checking import PARTS
 from conform.header import header
 from conform.interrupts import forward
 from conform.settings import Settings, keep_schedule
+from environments import adapters
 from reports.journal import JournalWriter, merge, now
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class Controller:
             return None
         from conform.scheduling import ByProfile
 
-        return ByProfile(config, log, [profile.id for profile in self.settings.profiles])
+        ids = [profile.id for profile in self.settings.profiles]
+        return ByProfile(config, log, ids, whole=adapters.is_adapter(self.settings.driver))
 
     # -- the header, as soon as it is known which checks run
 

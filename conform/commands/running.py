@@ -106,13 +106,14 @@ def _all_profiles() -> list[str]:
 
 
 def _workers(asked: str | None, names: list[str], only: list[str] | None, driver: str) -> int:
-    """Two deployments per core, since checks mostly wait, where there is more than one to stand up; three on two of
-    containers, whose databases take one to start. 0: no workers."""
+    """Two deployments per core, since checks mostly wait; three on two of containers, whose databases take one to
+    start; of deployments that exist, one per profile. 0: no workers."""
     from conform.settings import BadArguments
+    from environments.adapters import is_adapter
 
     cores = len(os.sched_getaffinity(0))
     if asked is None:
-        if only and len(names) == 1:
+        if (only or is_adapter(driver)) and len(names) == 1:
             return 0
         most = cores + cores // 2 if driver == "containers" else 2 * cores
         return max(2, min(most, len(names)))
