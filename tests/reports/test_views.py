@@ -132,6 +132,21 @@ def test_the_console_fits_80_columns_and_is_plain_when_piped(built: tuple[Report
     assert "non-conformant" in text.splitlines()[-4:][0] + text.splitlines()[-3] + text.splitlines()[-2]
 
 
+def test_the_console_shows_the_head_of_each_check_that_failed(make: Make) -> None:
+    lines = "\n".join(f"line {n}" for n in range(9))
+    red = [
+        verdict("ISO-08", "saas", "fail", check=f"x.py::test_{n}[saas]", observed=lines, repro="conform run")
+        for n in "ab"
+    ]
+    pipe = io.StringIO()
+    show(make(*red, *GREEN[1:]), Console(file=pipe, width=80))
+    panel = pipe.getvalue().split("ISO-08 in saas: fail")[1]
+    assert [panel.count(part) for part in ("test_a[saas]", "test_b[saas]", "line 5", "line 6", "conform run")] == [
+        *(1, 1, 2, 0, 1)
+    ]
+    assert panel.count("3 more lines in the report") == 2
+
+
 def test_what_a_deployment_says_stays_text(make: Make, tmp_path: Path) -> None:
     told = {
         "reason": HOSTILE,
