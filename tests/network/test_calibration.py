@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from environments.contract.deployment import Calibration
 from environments.link import Episode, LinkState
-from environments.network import Network, SitePlan
+from environments.network import Network, SitePlan, calibration
+from environments.network.calibration.plan import SPOT, Probed
 from environments.network.defects import DEFECTS
 
 Start = Callable[..., Network]
@@ -120,6 +122,25 @@ KILLED_BY_CANARIES = {
     "sentinel_reads_no_words": {"tls4", "tls6", "dot", "http", "dns-tcp4", "dns-tcp6"},
     "sentinel_reads_no_quic": {"quic4", "quic6"},
 }
+
+
+def test_two_ways_that_are_off_together_are_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(number: int, directions: Sequence[Probed], *_: object) -> None:
+        for each in directions:
+            each.sent = {(0, n): float(n) for n in range(5)}
+            each.received = {(0, n): n + (0.0015 if number == 0 else 0.0005) for n in range(5)}
+            tried.append((number, each.name))
+
+    tried: list[tuple[int, str]] = []
+    links = [
+        {"link": f"{min(ends)}--{max(ends)}", "a": ends[0], "b": ends[1], "asked": {}, "began_s": 0.0}
+        for ends in (("core", "edge"), ("edge", "core"))
+    ]
+    monkeypatch.setattr(calibration, "measure", measure)
+    monkeypatch.setattr(calibration, "open_socket", lambda site: io.BytesIO())
+    found = calibration.calibrate({"core": None, "edge": None}, lambda *_: {"links": links}, SPOT)  # type: ignore[dict-item]
+    assert not wrong(found) and [row.measured for row in found if row.measure == "rtt_s"] == [pytest.approx(0.001)]
+    assert tried == [(0, "core>edge"), (0, "edge>core"), (1, "core>edge"), (1, "edge>core")]
 
 
 def test_every_defect_has_a_test() -> None:

@@ -4,7 +4,8 @@ Both ends are sockets of this process, opened in the two namespaces, so one cloc
 direction is measured by itself, and a round trip is the sum of two. Arrival is stamped by the kernel. All directions
 are measured at once: spaced probes (delay, jitter), then a train (rate, or the opportunities of a trace), then small
 packets (loss and the length of its runs), then a cut of known length where the link has episodes (outage).
-A direction that is off is measured again, twice at most: a busy machine is off now and then, a wrong link each time.
+A direction that is off, by itself or with the way back, is measured again, twice at most: a busy machine is off now
+and then, a wrong link each time.
 
 What was measured well on this host within a day is not measured again: such rows say when, and the delay is measured
 anew all the same. The cache knows the host, the code and the states; it is not used where a defect is switched on.
@@ -12,6 +13,8 @@ anew all the same. The cache knows the host, the code and the states; it is not 
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from environments.network.site import Site
 __all__ = ["FULL", "QUICK", "SPOT", "Effort", "calibrate"]
 
 Ask = Callable[..., Mapping[str, Any]]
-_ROUNDS = 3
+_PAUSES_S = (0.0, 0.3)  # before measuring again
 
 
 def calibrate(
@@ -55,14 +58,12 @@ def calibrate(
     sockets = {name: open_socket(sites[name]) for name in {end for d in directions for end in (d.source, d.target)}}
     ask("calm")
     try:
-        todo = directions
-        for number in range(_ROUNDS):
-            if todo:
-                began_s = {(link["a"], link["b"]): link["began_s"] for link in ask("show")["links"]}
-                measure(number, todo, sockets, began_s)
-                todo = [d for d in todo if not all(each.ok for each in rows(d))]
-                if todo and number + 1 < _ROUNDS:
-                    ask("calm")
+        _measure(0, directions, sockets, ask)
+        for number, pause_s in enumerate(_PAUSES_S, start=1):
+            if todo := _off(directions):
+                time.sleep(pause_s)
+                ask("calm")
+                _measure(number, todo, sockets, ask)
         cuts = outages([d for d in directions if d.wants_outage], sockets, ask)
     finally:
         for each in sockets.values():
@@ -71,6 +72,16 @@ def calibrate(
     fresh = [result for direction in directions for result in rows(direction)] + cuts
     cache.keep(links, [row for row in fresh if row.cached_at is None])
     return _merged(fresh, known) + round_trips(directions)
+
+
+def _measure(number: int, todo: Sequence[Probed], sockets: Mapping[str, socket.socket], ask: Ask) -> None:
+    began_s = {(link["a"], link["b"]): link["began_s"] for link in ask("show")["links"]}
+    measure(number, todo, sockets, began_s)
+
+
+def _off(directions: Sequence[Probed]) -> list[Probed]:
+    trips = {trip.link for trip in round_trips(directions) if not trip.ok}
+    return [d for d in directions if d.link in trips or not all(each.ok for each in rows(d))]
 
 
 def _merged(fresh: Sequence[Calibration], known: Mapping[str, Sequence[Calibration]]) -> list[Calibration]:
