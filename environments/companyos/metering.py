@@ -12,6 +12,7 @@ import random
 import threading
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from urllib.parse import urlencode
 
 from environments.companyos import log, outgoing
@@ -68,6 +69,7 @@ def parameters(tenant: str, event: Doc) -> Mapping[str, str]:
         "identifier": event["id"],
         "payload[stripe_customer_id]": tenant,
         "payload[value]": str(event["quantity"]),
+        "timestamp": str(int(datetime.fromisoformat(event["at"]).timestamp())),
     }
 
 

@@ -96,6 +96,8 @@ class Provider:
                 return error(400, "invalid_request_error", f"Missing required param: {name}."), False
         if not given["payload[value]"].isdigit():
             return error(400, "invalid_request_error", "the value is no whole number"), False
+        if not given.get("timestamp", "0").isdecimal():
+            return error(400, "invalid_request_error", "the timestamp is no whole number of seconds"), False
         identifier = given.get("identifier")
         if identifier is not None and identifier in self._identifiers:
             text = f"An event already exists with identifier {identifier}."

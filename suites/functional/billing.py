@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from environments.contract import PaymentRequest, vacuous
 
 METER_EVENTS = "/v1/billing/meter_events"
 CUSTOMER, VALUE = "payload[stripe_customer_id]", "payload[value]"
+LEVEL = "seats"  # told once a day, and the last counts; everything else is summed up
 Totals = Mapping[str, Mapping[str, int]]  # tenant -> kind -> quantity
+
+
+def of_s(request: PaymentRequest) -> float:
+    """When what is billed was used, in seconds since the epoch: as the event says, or else when it was taken."""
+    given = request.parameters.get("timestamp", "")
+    return float(given) if given.isdecimal() else request.t_s
 
 
 def invoiced(requests: Sequence[PaymentRequest]) -> dict[str, dict[str, int]]:
     """tenant -> kind -> quantity that the provider has taken."""
     totals: dict[str, Counter[str]] = {}
-    for each in requests:
-        if each.applied:
-            kinds = totals.setdefault(each.parameters[CUSTOMER], Counter())
-            kinds[each.parameters["event_name"]] += int(each.parameters[VALUE])
+    for each in sorted((each for each in requests if each.applied), key=of_s):
+        kinds, kind = totals.setdefault(each.parameters[CUSTOMER], Counter()), each.parameters["event_name"]
+        kinds[kind] = int(each.parameters[VALUE]) + (0 if kind == LEVEL else kinds[kind])
     return {tenant: dict(kinds) for tenant, kinds in totals.items()}
 
 
 def judge_invoice(metered: Totals, requests: Sequence[PaymentRequest]) -> list[str]:
-    """Each tenant is invoiced for what was metered for it: no more, no less, nobody else. Seats are a level, told once
-    a day, so the last event counts."""
+    """Each tenant is invoiced for what was metered for it: no more, no less, nobody else."""
     if not any(metered.values()):
         vacuous("nothing was metered")
     taken = invoiced(requests)
@@ -57,12 +63,19 @@ def judge_keys(requests: Sequence[PaymentRequest]) -> list[str]:
 
 
 def judge_seats(seats: Mapping[str, int], requests: Sequence[PaymentRequest]) -> list[str]:
-    """seats: tenant -> accounts that the suite knows it has."""
+    """seats: tenant -> accounts that the suite knows it has. That many are invoiced, once for a day by UTC."""
     if not seats:
         vacuous("no tenant has seats")
     taken = invoiced(requests)
-    return [
-        f"{tenant} has {count} seats and is invoiced for {taken.get(tenant, {}).get('seats', 0)}"
+    problems = [
+        f"{tenant} has {count} seats and is invoiced for {taken.get(tenant, {}).get(LEVEL, 0)}"
         for tenant, count in seats.items()
-        if taken.get(tenant, {}).get("seats", 0) != count
+        if taken.get(tenant, {}).get(LEVEL, 0) != count
     ]
+    days = Counter(
+        (each.parameters[CUSTOMER], datetime.fromtimestamp(of_s(each), UTC).date())
+        for each in requests
+        if each.applied and each.parameters["event_name"] == LEVEL
+    )
+    problems += [f"{tenant} is invoiced {n} times for its seats of {day}" for (tenant, day), n in days.items() if n > 1]
+    return problems

@@ -49,7 +49,8 @@ def test_whatever_is_repeated_an_event_counts_once(tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize(
-    "broken", [{"event_name": ""}, {"payload[value]": "many"}, {"payload[stripe_customer_id]": ""}]
+    "broken",
+    [{"event_name": ""}, {"payload[value]": "many"}, {"payload[stripe_customer_id]": ""}, {"timestamp": "2026-11-28"}],
 )
 def test_a_malformed_event_is_refused(tmp_path: Path, broken: dict[str, str]) -> None:
     answer, applied, _ = stripe.Provider(tmp_path).take("k", {**event(), **broken})
@@ -133,5 +134,18 @@ def test_keys_and_seats() -> None:
     assert judge_keys([row(), row(key="other")]) == ["event e1 was tried with 2 keys"]
     assert "without an idempotency key" in judge_keys([row(key=None)])[0]
     assert judge_seats({"acme": 3}, [row()]) == ["acme has 3 seats and is invoiced for 0"]
+
+
+def test_seats_are_a_level_that_is_told_once_a_day() -> None:
+    def seats(count: int, at_s: int) -> PaymentRequest:
+        return row(parameters={**event(), "event_name": "seats", "payload[value]": str(count), "timestamp": str(at_s)})
+
+    two_days = [seats(3, 86_500), seats(2, 86_300)]  # the clock was set back meanwhile
+    assert judge_seats({"acme": 3}, two_days) == judge_invoice({"acme": {"seats": 3}}, two_days) == []
+    again = judge_seats({"acme": 3}, [*two_days, seats(3, 90_000)])
+    assert again == ["acme is invoiced 2 times for its seats of 1970-01-02"]
+
+
+def test_signatures_differ_by_secret() -> None:
     body = json.dumps({}).encode()
     assert stripe.signature("a", body, 1.0) != stripe.signature("b", body, 1.0)

@@ -9,6 +9,7 @@ from environments.companyos import billing, metering, outgoing
 from environments.companyos.defects import defect
 from environments.companyos.services import Services
 from environments.companyos.storage import billing as ledger
+from environments.companyos.storage.base import Doc, Tx
 
 HOSTED: dict[str, Any] = {"modes": ("A", "B"), "roles": ("control",)}
 
@@ -73,6 +74,17 @@ def operators_are_seats(services: Services) -> None:
         return genuine(services, tenant) + genuine(services, "_system")
 
     metering.seats = seats
+
+
+@defect(kills=("FUN-13",), **HOSTED)
+def seats_told_at_each_start(services: Services) -> None:
+    """That the seats of a day were told is remembered in memory alone: every restart tells them again."""
+    genuine = ledger.add
+
+    def add(tx: Tx, event: Doc) -> None:
+        genuine(tx, {**event, "id": str(uuid.uuid4())} if event["kind"] == "seats" else event)
+
+    ledger.add = add
 
 
 @defect(kills=("FUN-13",), **HOSTED)
