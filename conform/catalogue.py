@@ -176,7 +176,12 @@ def checks(folder: Path = SUITES) -> list[Check]:
     return [check for path in sorted(folder.glob("*/test_*.py")) for check in _checks_in(path)]
 
 
-def _checks_in(path: Path) -> Iterable[Check]:
+@cache  # within a process, sources stay as they are
+def _checks_in(path: Path) -> Sequence[Check]:
+    return tuple(_bound_in(path))
+
+
+def _bound_in(path: Path) -> Iterable[Check]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except SyntaxError:

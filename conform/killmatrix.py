@@ -1,12 +1,7 @@
-"""Try every defect: one pytest process each, two at a time, judged by what its journal says."""
+"""Try every defect: one pytest process each, several at a time, judged by what its journal says."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,15 +10,13 @@ from pathlib import Path
 import profiles
 from conform import catalogue, interrupts
 from conform.defects import KnownDefect, known
-from conform.killplan import Plan, Planner
+from conform.killplan import EDGE_ALONE, Plan, Planner
+from conform.killprocesses import Circumstances, Processes
 from conform.matrix import Fate, Matrix, Row, kills_of, suites_digest
 from reports.journal import JournalError, read
 from reports.verdicts import WORST_FIRST, Verdict
 
-LIMIT_S = {"local": 240.0, "containers": 480.0}  # one process of the matrix; beyond it the defect is an error
-EDGE_ALONE = Path(__file__).with_name("edge-alone.yaml")  # of no use but here, where every second counts
 Tell = Callable[[str, str], None]
-Circumstances = tuple[str, int]  # driver, seed
 
 
 def run(
@@ -44,13 +37,8 @@ def run(
     planner = Planner([profiles.load(name) for name in (*profiles.ids(), str(EDGE_ALONE))], checks, entries)
     plans = [planner.plan(defect) for defect in defects]
     cleans = planner.clean(plans) if clean else []
-    # The longest first, so that the short ones fill what is left of the time: clean runs, then what waits for a sync.
-    longest_first = sorted((plan for plan in plans if plan.profiles), key=planner.seconds, reverse=True)
-    # Without defects first, and no more at a time than there are cores: there, timing must be seen through the noise.
-    at_once = min(parallel, len(os.sched_getaffinity(0)))
-    total = len(cleans) + len(longest_first)
-    found = _run_all(cleans, folder, at_once, (driver, seed), tell, total)
-    found |= _run_all(longest_first, folder, parallel, (driver, seed), tell, total, before=len(cleans))
+    in_turn = planner.in_turn([plan for plan in plans if plan.profiles])
+    found = _run_all([*cleans, *in_turn], folder, parallel, (driver, seed), tell)
     rows = [_row(plan, found.get(plan.name)) for plan in plans]
     verdicts, reasons = _clean(cleans, found)
     in_force = dict.fromkeys(check.requirement for check in checks)
@@ -116,18 +104,20 @@ def _run_all(
     parallel: int,
     circumstances: Circumstances,
     tell: Tell,
-    total: int,
-    before: int = 0,
 ) -> dict[str, Outcome]:
-    processes = _Processes()
+    processes = Processes(circumstances)
     found: dict[str, Outcome] = {}
+
+    def outcome_of(plan: Plan) -> Outcome:
+        return Outcome(plan, folder / plan.name, *processes.run(plan, folder / plan.name))
+
     with ThreadPoolExecutor(parallel) as pool:
-        futures = [pool.submit(processes.run, plan, folder / plan.name, circumstances) for plan in plans]
+        futures = [pool.submit(outcome_of, plan) for plan in plans]
         try:
             for future in as_completed(futures):
                 outcome = future.result()
                 found[outcome.plan.name] = outcome
-                tell(*_line(outcome, before + len(found), total))
+                tell(*_line(outcome, len(found), len(plans)))
         except BaseException:
             for future in futures:
                 future.cancel()
@@ -146,78 +136,6 @@ def _line(outcome: Outcome, done: int, total: int) -> tuple[str, str]:
     red = "" if row.fate is Fate.KILLED else f": {row.reason}"
     style = {Fate.KILLED: "", Fate.UNTESTABLE: "yellow"}.get(row.fate, "bold red")
     return f"{head}: {row.fate}{red} ({outcome.seconds:.0f} s)", style
-
-
-class _Processes:
-    """The pytest processes that run now; stopping ends them all as Ctrl-C would, so that they tear down."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._lock = threading.Lock()
-        self._stopped = False
-
-    def run(self, plan: Plan, folder: Path, circumstances: Circumstances) -> Outcome:
-        folder.mkdir(parents=True, exist_ok=True)
-        began, problem = time.monotonic(), ""
-        with (folder / "pytest.log").open("wb") as log:
-            with self._lock:
-                if self._stopped:
-                    return Outcome(plan, folder, 0.0, "stopped")
-                process = subprocess.Popen(
-                    _command(plan, folder, circumstances),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    cwd=catalogue.SUITES.parent,
-                    env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # plugins of the host cost a second each
-                    start_new_session=True,
-                )
-                self._running.add(process)
-            try:
-                process.wait(LIMIT_S[circumstances[0]])
-            except subprocess.TimeoutExpired:
-                problem = f"did not end within {LIMIT_S[circumstances[0]]:.0f} s"
-                _end(process)
-            finally:
-                with self._lock:
-                    self._running.discard(process)
-        return Outcome(plan, folder, time.monotonic() - began, problem)
-
-    def stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-            running = list(self._running)
-        for process in running:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """SIGINT first, so that the deployment is torn down; SIGKILL if that takes too long."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(5)
-
-
-def _command(plan: Plan, folder: Path, circumstances: Circumstances) -> list[str]:
-    driver, seed = circumstances
-    root = catalogue.SUITES.parent
-    ini = root / "pyproject.toml"
-    command = [sys.executable, "-m", "pytest", str(catalogue.SUITES), "--rootdir", str(root)]
-    command += ["-c", str(ini) if ini.is_file() else os.devnull, "-o", "addopts=", "--import-mode=importlib"]
-    command += ["-p", "conform.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider", "-q", "--tb=short"]
-    command += ["--no-report", "--run-dir", str(folder), "--seed", str(seed), "--driver", driver]
-    for profile in plan.profiles:
-        command += ["--profile", str(EDGE_ALONE) if profile == EDGE_ALONE.stem else profile]
-    for requirement in (*plan.claimed, *plan.sample):
-        command += ["--only", requirement]
-    if plan.defect is not None:
-        command += ["--defect", plan.defect.name, "--until-red"]
-    if not plan.calibrate:
-        command.append("--uncalibrated")
-    return command
 
 
 def _row(plan: Plan, outcome: Outcome | None) -> Row:

@@ -155,7 +155,7 @@ def data_breach(query: str, data: Any) -> str:
     operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
     if len(operations) != 1:
         return ""
-    root = _schema().get_root_type(operations[0].operation)
+    root = contracts_schema().get_root_type(operations[0].operation)
     if root is None:
         return ""
     fragments = {e.name.value: e for e in document.definitions if isinstance(e, FragmentDefinitionNode)}
@@ -167,7 +167,7 @@ def data_breach(query: str, data: Any) -> str:
 
 
 @cache
-def _schema() -> GraphQLSchema:
+def contracts_schema() -> GraphQLSchema:
     return build_schema(SDL.read_text(encoding="utf-8"))
 
 

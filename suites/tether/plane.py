@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from environments.contract import Capability, Client, Deployment, LinkState, Node, Response, TransportError
+from environments.contract import Capability, Client, Deployment, LinkState, Node, Response, TransportError, untestable
 from suites.exchange import assert_no_crash, document, shown, signed_in, tenants
 from suites.product import create_entity
 from suites.tether.policies import DENIED, modules, policy
@@ -22,6 +22,8 @@ class Plane:
         self.deployment, self.node = deployment, deployment.subject
         self.remote = deployment.parent is not None
         self.control: Node = deployment.parent or deployment.subject
+        if "edge" in self.control.services:
+            untestable("a parent: the edge of this deployment has no control plane that a policy could come from")
         self.local_identity = self.remote  # identity is on the node itself when its control plane is elsewhere
         self.tenant = tenants(self.node)[0]
         self.client: Client = signed_in(self.node, "analyst", self.tenant)

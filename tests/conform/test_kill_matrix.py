@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,14 @@ import profiles
 from conform import catalogue
 from conform.defects import KnownDefect, known
 from conform.killmatrix import Outcome, _row
-from conform.killplan import Plan, Planner
+from conform.killplan import EDGE_ALONE, WAITING_UNTIL, WITH_PARENT, Plan, Planner, waits
 from conform.matrix import Fate, Matrix, Row, kills_of, markdown, publish, published, suites_digest
 from reports.journal import JournalWriter
 
 
 @cache
 def planner() -> Planner:
-    loaded = [profiles.load(name) for name in profiles.ids()]
+    loaded = [profiles.load(name) for name in (*profiles.ids(), str(EDGE_ALONE))]
     return Planner(loaded, catalogue.checks(), catalogue.catalogue())
 
 
@@ -55,6 +56,28 @@ def test_ids_that_no_one_profile_hosts_take_several() -> None:
 
 def test_an_id_without_a_place_is_homeless() -> None:
     assert planner().plan(defect("SYN-01", modes=("B",))).homeless == ("SYN-01",)
+
+
+def test_what_an_edge_without_a_parent_can_tell_is_tried_there() -> None:
+    assert planner().plan(defect("FUN-11", modes=("D",))).profiles == (EDGE_ALONE.stem,)
+    for requirement in WITH_PARENT:
+        assert EDGE_ALONE.stem not in planner().plan(defect(requirement, modes=("D",))).profiles
+
+
+def test_what_waits_and_what_works_is_mixed_and_ends_with_what_works() -> None:
+    kinds = [f"{'SYN' if number % 3 else 'ISO'}-{number:02}" for number in range(60)]
+    plans = [Plan(each, ("edge-dil",), (each,)) for each in kinds]
+    turns = planner().in_turn(plans)
+    assert sorted(plan.name for plan in turns) == sorted(kinds)
+    waiting = [at for at, plan in enumerate(turns) if waits(plan)]
+    assert len(turns) - max(waiting) > (1 - WAITING_UNTIL) * (len(turns) - len(waiting))
+    assert max(after - before for before, after in pairwise(waiting)) <= 2
+    assert planner().in_turn([]) == []
+
+
+def test_the_dearest_of_a_kind_comes_first() -> None:
+    cheap, dear = Plan("cheap", (EDGE_ALONE.stem,), ("ISO-08",)), Plan("dear", ("edge-dil", "saas"), ("ISO-08",))
+    assert planner().in_turn([cheap, dear]) == [dear, cheap]
 
 
 def test_the_sample_leaves_out_what_must_fail() -> None:

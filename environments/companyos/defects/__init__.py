@@ -58,8 +58,16 @@ def defect(
 
 
 def registry() -> dict[str, Defect]:
-    """Every defect by name; imports the modules beside this one."""
+    """Every defect by name."""
+    return _registered()
+
+
+def _registered(wanted: Iterable[str] = ()) -> dict[str, Defect]:
+    """Those of the modules beside this one; with `wanted`, no more modules than it takes to know them."""
+    names = set(wanted)
     for found in pkgutil.iter_modules(__path__):
+        if names and names <= _registry.keys():
+            break
         importlib.import_module(f"{__name__}.{found.name}")
     return dict(_registry)
 
@@ -69,7 +77,7 @@ def apply(names: Iterable[str], phase: Phase, mode: str, role: str, *arguments: 
     wanted = list(names)
     if not wanted:
         return
-    known = registry()
+    known = _registered(wanted)
     for name in wanted:
         if name not in known:
             raise SystemExit(f"no such defect: {name}")

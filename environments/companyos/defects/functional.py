@@ -85,7 +85,7 @@ def stripe_key_shipped_on_premises(services: Services) -> None:
     path.write_text(json.dumps({"stripe": {"key": "sk_live_" + "0" * 24, "url": "https://api.stripe.com"}}))
 
 
-@defect(kills=("FUN-04", "FUN-11"), modes=("Ct", "Ca", "D"))
+@defect(kills=("FUN-04", "FUN-11"), modes=("Ct", "Ca"))
 def billing_mounted_everywhere(services: Services) -> None:
     """One route table for all modes: billing and the directory answer where there is neither."""
     genuine = apps.routes

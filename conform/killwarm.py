@@ -1,0 +1,23 @@
+"""What the processes of the kill matrix share from the start: imported, or read, once, in the server that they are
+forked from. Nothing here starts a thread or opens a connection."""
+
+from __future__ import annotations
+
+import importlib
+
+from conform import catalogue
+from conform.defects import known
+from environments.contract.wire import contracts_schema
+from profiles.load import presets
+
+for name in (
+    "conform.checking",
+    "conform.controlling",
+    "conform.fixtures",
+    "environments.drivers.local.deployment",
+    "hypothesis.stateful",
+    "jsonschema",
+    "pytest_timeout",
+):
+    importlib.import_module(name)
+known(), presets(), catalogue.catalogue(), catalogue.checks(), contracts_schema()
