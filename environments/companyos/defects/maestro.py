@@ -149,6 +149,7 @@ def two_workers_without_a_lock(services: Services) -> None:
 def jobs_run_again_after_reconnect(services: Services) -> None:
     """The report that a job is done did not get through; at the first contact after an outage it is done again."""
     genuine = sync.push
+    again: set[str] = set()
 
     def push(services: Services, *channels: Any) -> bool:
         was_away = sync.state(services).failures > 0
@@ -156,7 +157,8 @@ def jobs_run_again_after_reconnect(services: Services) -> None:
         for tenant in services.store.tenants() if was_away and sent else ():
             with services.store.transaction(tenant) as tx:
                 for run in tx.list_runs():
-                    if start_at(run) and run["state"] == "SUCCEEDED":
+                    if start_at(run) and run["state"] == "SUCCEEDED" and run["id"] not in again:
+                        again.add(run["id"])
                         maestro.effect(services, tx, run, run["steps"][0])
         return sent
 
