@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -165,10 +166,11 @@ def service_environment(sealed: bool, extra: Mapping[str, str] | None = None) ->
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
         "PYTHONPATH": root,
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "LANG": "C.UTF-8",
         "TZ": ZONE,
     }
+    if sys.dont_write_bytecode:  # as the caller wants it; what services import is compiled at each start then
+        env["PYTHONDONTWRITEBYTECODE"] = "1"
     if sealed:
         env["CONFORM_SEALED"] = "1"  # defects that reach out do so only here
     env.update(extra or {})
