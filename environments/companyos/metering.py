@@ -24,7 +24,7 @@ from environments.companyos.storage.base import Doc, Tx
 PATH = "/v1/billing/meter_events"
 BATCH = 50
 BACKOFF_S, MAX_BACKOFF_S = 0.25, 4.0
-POLL_S = 0.2
+POLL_S = 0.5
 TAKEN_BEFORE = "resource_already_exists"
 
 

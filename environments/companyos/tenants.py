@@ -27,7 +27,7 @@ from environments.companyos.storage.rows import storable
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 PASSWORD_CHARACTERS = 12  # the fewest that a password may have
-POLL_S = 0.3
+POLL_S = 1.0
 QUIET_S = 2.0  # longer than a request works on after it was let in
 
 
