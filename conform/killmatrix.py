@@ -37,8 +37,8 @@ def run(
     planner = Planner([profiles.load(name) for name in (*profiles.ids(), str(EDGE_ALONE))], checks, entries)
     plans = [planner.plan(defect) for defect in defects]
     cleans = planner.clean(plans) if clean else []
-    in_turn = planner.in_turn([plan for plan in plans if plan.profiles])
-    found = _run_all([*cleans, *in_turn], folder, parallel, (driver, seed), tell)
+    in_turn = planner.in_turn([*cleans, *(plan for plan in plans if plan.profiles)])
+    found = _run_all(in_turn, folder, parallel, (driver, seed), tell)
     rows = [_row(plan, found.get(plan.name)) for plan in plans]
     verdicts, reasons = _clean(cleans, found)
     in_force = dict.fromkeys(check.requirement for check in checks)

@@ -3,6 +3,7 @@ forked from. Nothing here starts a thread or opens a connection."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 
 from conform import catalogue
@@ -21,3 +22,4 @@ for name in (
 ):
     importlib.import_module(name)
 known(), presets(), catalogue.catalogue(), catalogue.checks(), contracts_schema()
+gc.freeze()  # it all stays: nobody need look it over for garbage, and write to the pages that all of them share
