@@ -25,7 +25,7 @@ ROOT = catalogue.SUITES.parent
 class Processes:
     """Those that run now; stopping ends them all as Ctrl-C would, so that they tear down.
 
-    They are forked from a server that has imported what each needs: on two cores that is a quarter of the matrix."""
+    They are forked from a server that has imported what each needs: each would spend 0.7 s of a processor on that."""
 
     def __init__(self, circumstances: Circumstances) -> None:
         self._circumstances = circumstances
