@@ -15,6 +15,7 @@ from pathlib import Path
 
 from conform import catalogue
 from conform.killplan import EDGE_ALONE, Plan
+from environments.network import zygote
 
 LIMIT_S = {"local": 240.0, "containers": 480.0}  # one process; beyond it the defect is an error
 STOPPING_S = 20.0  # what a process gets to tear its deployment down
@@ -85,6 +86,9 @@ def _session(arguments: Sequence[str], folder: Path) -> None:
     sys.path.insert(0, str(ROOT))
     sys.argv = ["pytest", *arguments]
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins of the host cost a second each
+    from conform import killwarm
+
+    zygote.begin(*killwarm.FORKED)
     import pytest
 
     sys.exit(int(pytest.main(list(arguments))))

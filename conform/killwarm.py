@@ -11,7 +11,15 @@ from conform.defects import known
 from environments.contract.wire import contracts_schema
 from profiles.load import presets
 
+FORKED = (
+    "environments.companyos.serve",
+    "environments.doubles.stripe",
+    "environments.network.agent",
+    "environments.network.answering",
+    "environments.network.router",
+)
 for name in (
+    *FORKED,
     "conform.checking",
     "conform.controlling",
     "conform.fixtures",

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from environments.network import addresses, canaries, netlink, owning, sockets
+from environments.network import addresses, canaries, netlink, owning, sockets, zygote
 
 MESSAGE_LIMIT = 1 << 20
 DEVICE = "conform0"
@@ -160,6 +160,13 @@ def point_resolver() -> str:
     return ""
 
 
+def tie_to(agent: int) -> None:
+    """SIGKILL for this new child of the agent when the agent is gone."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != agent:
+        os._exit(126)
+
+
 class Agent:
     """suite: who tells it what to do. router: who asks which process sent a packet."""
 
@@ -231,36 +238,48 @@ class Agent:
             self._codes[pid] = os.waitstatus_to_exitcode(status)
 
     def _spawn(self, request: Document) -> tuple[Document, list[int]]:
+        with Path(request["log_path"] or os.devnull).open("ab") as log:
+            forks = zygote.forkable(request["argv"], request["env"]) and request["uid"] is None
+            pid = (self._fork if forks else self._execute)(request, log.fileno())
+        self._codes.pop(pid, None)
+        self._spawned.add(pid)
+        return {"pid": pid}, []
+
+    def _execute(self, request: Document, log: int) -> int:
         agent = os.getpid()
-
-        def tie_to_agent() -> None:  # between fork and exec, after a change of user, which would clear it
-            _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-            if os.getppid() != agent:
-                os._exit(126)
-
         environment = os.environ if request["env"] is None else request["env"]
-        log = Path(request["log_path"]).open("ab") if request["log_path"] else subprocess.DEVNULL  # noqa: SIM115
-        try:
-            child = subprocess.Popen(
-                request["argv"],
-                env={**environment, "CONFORM_RUN_ID": self._run_id},
-                cwd=request["cwd"],
-                stdin=subprocess.DEVNULL if request["stdin"] is None else request["stdin"],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=tie_to_agent,
-                user=request["uid"],
-                group=request["gid"],
-                extra_groups=[] if request["uid"] is not None else None,
-            )
-        finally:
-            if not isinstance(log, int):
-                log.close()
+        child = subprocess.Popen(
+            request["argv"],
+            env={**environment, "CONFORM_RUN_ID": self._run_id},
+            cwd=request["cwd"],
+            stdin=subprocess.DEVNULL if request["stdin"] is None else request["stdin"],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=lambda: tie_to(agent),  # after a change of user, which would clear it
+            user=request["uid"],
+            group=request["gid"],
+            extra_groups=[] if request["uid"] is not None else None,
+        )
         child.returncode = 0  # reaped by us, not by subprocess
-        self._codes.pop(child.pid, None)
-        self._spawned.add(child.pid)
-        return {"pid": child.pid}, []
+        return child.pid
+
+    def _fork(self, request: Document, log: int) -> int:
+        agent = os.getpid()
+        environment = os.environ if request["env"] is None else request["env"]
+
+        def become() -> None:
+            stdin = os.open(os.devnull, os.O_RDONLY) if request["stdin"] is None else request["stdin"]
+            for number, fd in enumerate((stdin, log, log)):
+                os.dup2(fd, number)
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            if request["cwd"]:
+                os.chdir(request["cwd"])
+            tie_to(agent)
+            zygote.take_environment({**environment, "CONFORM_RUN_ID": self._run_id})
+
+        _, _, module, *arguments = request["argv"]
+        return zygote.fork(module, arguments, become)
 
     def _signal(self, request: Document) -> tuple[Document, list[int]]:
         pid, number = request["pid"], request["signal"]

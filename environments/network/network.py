@@ -13,7 +13,6 @@ import json
 import os
 import select
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,7 @@ from typing import Any, Self
 from environments.contract.deployment import Calibration, LinkCounters
 from environments.contract.requirement import SuiteError
 from environments.link import LinkState, traces
-from environments.network import addresses, calibration
+from environments.network import addresses, calibration, zygote
 from environments.network.capture import LIMIT_BYTES
 from environments.network.client import RouterClient, RouterGone
 from environments.network.egress import NetworkEgress
@@ -86,7 +85,7 @@ class Network:
         self._answerer: Site | None = None
         self._client: RouterClient | None = None
         self._channel: socket.socket
-        self._router: subprocess.Popen[bytes]
+        self._router: zygote.Started
 
     @classmethod
     def start(

@@ -19,7 +19,7 @@ from socket import socket as Socket
 from typing import Any
 
 from environments.contract.requirement import SuiteError
-from environments.network import addresses
+from environments.network import addresses, zygote
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _ANSWER_S = 20.0
@@ -60,13 +60,16 @@ class SiteFacts:
     resolver: str
 
 
-def start_process(module: str, fd: int, run_id: str, *arguments: str) -> subprocess.Popen[bytes]:
+def start_process(module: str, fd: int, run_id: str, *arguments: str) -> zygote.Started:
     """Run a module of ours with one descriptor, in a session of its own so that Ctrl-C reaches the suite alone."""
     path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path, "CONFORM_RUN_ID": run_id}
+    if (ours := zygote.of_this_process(module)) is not None:
+        return ours.start(module, fd, environment, *arguments)
     return subprocess.Popen(
         [sys.executable, "-S", "-m", module, str(fd), *arguments],
         pass_fds=[fd],
-        env={**os.environ, "PYTHONPATH": path, "CONFORM_RUN_ID": run_id},
+        env=environment,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -125,8 +128,7 @@ class Site:
         except ConnectionError:
             message, fds = b"", []
         if not message:
-            end_process(self.process, 1.0)
-            code = self.process.returncode
+            code = end_process(self.process, 1.0)
             how = f"killed by {signals.Signals(-code).name}" if code < 0 else f"exit code {code}"
             raise SuiteError(f"the agent of site {self.name} is gone ({how}); its error is on standard error")
         return json.loads(message), list(fds)
@@ -231,10 +233,10 @@ class Site:
         end_process(self.process, deadline_s)
 
 
-def end_process(process: subprocess.Popen[bytes], deadline_s: float) -> None:
-    """Wait for a process that was told to end; kill it if it does not."""
+def end_process(process: zygote.Started, deadline_s: float) -> int:
+    """Wait for a process that was told to end; kill it if it does not. Its exit code."""
     try:
-        process.wait(deadline_s)
+        return process.wait(deadline_s)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        return process.wait()

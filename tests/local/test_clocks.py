@@ -2,6 +2,7 @@
 
 import math
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -113,6 +114,40 @@ def test_without_a_library_the_capability_is_missing_with_the_remedy(monkeypatch
         with pytest.raises(Untestable, match=r"clock-control: .*Install the package libfaketime"):
             deployment.clock.freeze("edge-1", 0.0)
         deployment.heal()
+
+
+def test_a_rate_counts_from_when_libfaketime_began_and_not_from_the_fork(tmp_path: Path) -> None:
+    library, why = faketime.choose()
+    if library is None:
+        pytest.skip(why)
+    running: dict[str, int] = {}
+    hand = faketime.Faketime(library, tmp_path, lambda: running)
+    with subprocess.Popen(
+        [sys.executable, "-c", "import sys, time\nfor _ in sys.stdin: print(time.time(), flush=True)"],
+        env=hand.environment("one"),
+        preexec_fn=lambda: time.sleep(0.5),  # as a loaded machine holds a process up
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        asked, answered = process.stdin, process.stdout
+        assert asked is not None
+        assert answered is not None
+
+        def shown_s() -> float:
+            asked.write("\n")
+            asked.flush()
+            return float(answered.readline())
+
+        assert abs(shown_s() - time.time()) < 5
+        running["one"] = process.pid
+        first_s = time.time()
+        SiteClock({"one": hand}).rate("one", 60.0)
+        last_s = time.time()
+        low_s = last_s + (time.time() - last_s) * 60
+        seen_s = shown_s()
+        assert low_s - 3 <= seen_s <= first_s + (time.time() - first_s) * 60 + 3  # 0.05 s of real time; the fork: 30 s
+        asked.close()
 
 
 def judged(deployment: Deployment) -> list[str]:

@@ -116,10 +116,15 @@ def test_a_slowed_tenant_an_unthrottled_neighbour_and_a_refused_tenant_are_found
     assert "other than 200" in judged(phases(0.010, status=429), {200: 16, 429: 144})[0]
 
 
-def test_a_burst_in_one_turn_is_not_the_neighbour() -> None:
-    found = ratio_of([*phases(0.011), *phases(0.090)[:2]], 1)
-    assert found.low > 1.5 and not found.slowed
-    assert ratio_of([*phases(0.090), *phases(0.011)[:2]], 1).slowed
+def test_what_slows_some_turns_and_not_others_is_not_the_neighbour() -> None:
+    for loud_s in (
+        (0.011, 0.011, 0.090),
+        (0.0151, 0.0467, 0.0043, 0.0165, 0.0111),
+    ):  # the second: seen on a busy machine
+        found = ratio_of([phase for each in loud_s for phase in phases(each)[:2]], 1)
+        assert found.low > 1.5
+        assert not found.slowed
+    assert ratio_of([*phases(0.090), *phases(0.016)], 1).slowed
 
 
 def test_a_neighbour_that_was_not_loud_or_never_served_shows_nothing() -> None:

@@ -1,8 +1,9 @@
 """libfaketime, for services that have no clock knob: found, tried on a process of the same kind, then preloaded.
 
 Facts that this rests on, seen with the 0.9.10 of Debian 12 and the one in the package libfaketime 3.0.1 of the index:
-an offset that carries a rate counts from the start of the process, a rate stays until another is given, and 0.9.10
-breaks time.sleep of Python 3.11 (EINVAL; https://github.com/wolfcw/libfaketime/issues/426). The probe finds the last.
+an offset that carries a rate counts from when the library begins in a process, a rate stays until another is given,
+and 0.9.10 breaks time.sleep of Python 3.11 (EINVAL; https://github.com/wolfcw/libfaketime/issues/426). The probe finds
+the last.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ PROBE_S = 1_893_456_000  # 2030-01-01
 PROBE = (
     "import time; t = time.time(); m = time.monotonic(); time.sleep(0.05); print(t, time.time(), time.monotonic() - m)"
 )
+SHARED = Path("/dev/shm/faketime_shm_{pid}")  # named by the library
 LIMIT_S = 10.0
 _REAL = "+0 x1\n"
 
@@ -141,9 +143,9 @@ class Faketime:
     def turn(self, line: Line | None) -> None:
         self._line = line
         for service, pid in self._pids().items():
-            started_s = start_of(pid)
-            if started_s is not None:
-                self._write(service, started_s)
+            began_s = began(pid)
+            if began_s is not None:
+                self._write(service, began_s)
 
     def _file(self, service: str) -> Path:
         return self._folder / f"faketime-{service}"
@@ -175,6 +177,21 @@ def spoken(line: Line | None, started_s: float) -> str:
     if line.rate == 0:
         return f"{line.at_s:.6f}\n"
     return f"{line.at(started_s) - started_s:+.6f} x{line.rate!r}\n"
+
+
+def began(pid: int) -> float | None:
+    """When libfaketime began to count in a process, seconds since the epoch, to 10 ms; None if the process is gone.
+
+    Read from the memory that the library shares with the children of the process, and makes as it begins. Where there
+    is none: the start of the process, which a loaded machine can put 0.1 s before. Under a rate of 60 that is 6 s."""
+    started_s = start_of(pid)
+    if started_s is None:
+        return None
+    try:
+        made_s = SHARED.with_name(SHARED.name.format(pid=pid)).stat().st_mtime
+    except OSError:
+        return started_s
+    return max(started_s, made_s)  # an older one was left by another process of that number
 
 
 def start_of(pid: int) -> float | None:
