@@ -9,10 +9,11 @@ from pathlib import Path
 
 import profiles
 from conform import catalogue, interrupts
+from conform.admission import Admission
 from conform.defects import KnownDefect, known
 from conform.killplan import EDGE_ALONE, Plan, Planner
 from conform.killprocesses import Circumstances, Processes
-from conform.matrix import Fate, Matrix, Row, kills_of, suites_digest
+from conform.matrix import Fate, Matrix, Row, kills_of, suites_digest, took_s
 from reports.journal import JournalError, read
 from reports.verdicts import WORST_FIRST, Verdict
 
@@ -23,7 +24,7 @@ def run(
     defects: Sequence[KnownDefect],
     folder: Path,
     *,
-    parallel: int,
+    admission: Admission,
     seed: int,
     clean: bool,
     tell: Tell,
@@ -34,11 +35,12 @@ def run(
     interrupts.first_only()  # SIGTERM ends the processes too, and so does Ctrl-C of a shell that hides it
     began = time.monotonic()
     entries, checks = catalogue.catalogue(), catalogue.checks()
-    planner = Planner([profiles.load(name) for name in (*profiles.ids(), str(EDGE_ALONE))], checks, entries)
+    places = [profiles.load(name) for name in (*profiles.ids(), str(EDGE_ALONE))]
+    planner = Planner(places, checks, entries, took_s(driver))
     plans = [planner.plan(defect) for defect in defects]
     cleans = planner.clean(plans) if clean else []
     in_turn = planner.in_turn([*cleans, *(plan for plan in plans if plan.profiles)])
-    found = _run_all(in_turn, folder, parallel, (driver, seed), tell)
+    found = _run_all(in_turn, folder, admission, (driver, seed), tell)
     rows = [_row(plan, found.get(plan.name)) for plan in plans]
     verdicts, reasons = _clean(cleans, found)
     in_force = dict.fromkeys(check.requirement for check in checks)
@@ -101,7 +103,7 @@ class Outcome:
 def _run_all(
     plans: Sequence[Plan],
     folder: Path,
-    parallel: int,
+    admission: Admission,
     circumstances: Circumstances,
     tell: Tell,
 ) -> dict[str, Outcome]:
@@ -109,9 +111,10 @@ def _run_all(
     found: dict[str, Outcome] = {}
 
     def outcome_of(plan: Plan) -> Outcome:
-        return Outcome(plan, folder / plan.name, *processes.run(plan, folder / plan.name))
+        with admission.admitted():
+            return Outcome(plan, folder / plan.name, *processes.run(plan, folder / plan.name))
 
-    with ThreadPoolExecutor(parallel) as pool:
+    with ThreadPoolExecutor(admission.most) as pool:
         futures = [pool.submit(outcome_of, plan) for plan in plans]
         try:
             for future in as_completed(futures):

@@ -16,6 +16,7 @@ from profiles import Profile
 SAMPLE = ("FUN-11", "LIC-07", "MIG-15", "ISO-10", "ISO-08", "SEC-03", "FUN-04", "MIG-01", "MIG-07")
 SAMPLE_SIZE = 2
 CLEAN_SIZE = 6  # requirements that one process without defects looks at
+CLEAN_S = 10.0  # rough time of one of them
 # What mostly fails by deadlines that ran out, and works little until then.
 WAITING = ("SYN", "TET", "OPS", "FUN-07", "FUN-08", "FUN-12", "FUN-14", "FUN-15")
 WAITING_UNTIL = 0.75  # of the matrix: none of them may be what all the others wait for at the end
@@ -42,8 +43,14 @@ class Plan:
 
 class Planner:
     def __init__(
-        self, profiles: Sequence[Profile], checks: Sequence[Check], entries: Mapping[str, Requirement]
+        self,
+        profiles: Sequence[Profile],
+        checks: Sequence[Check],
+        entries: Mapping[str, Requirement],
+        took_s: Mapping[str, float] | None = None,
     ) -> None:
+        """took_s: how long defects took when they were tried before."""
+        self._took_s = took_s or {}
         self._profiles = sorted(profiles, key=cost)
         self._entries = entries
         self._checks: dict[str, list[Check]] = {}
@@ -61,6 +68,11 @@ class Planner:
         return [plan for _, plan in sorted(places, key=lambda place: place[0])]
 
     def _cost(self, plan: Plan) -> float:
+        """Seconds, roughly."""
+        if plan.defect is None:
+            return CLEAN_S * len(plan.claimed)
+        if plan.name in self._took_s:
+            return self._took_s[plan.name]
         return len(plan.claimed) + sum(cost(profile) for profile in self._profiles if profile.id in plan.profiles)
 
     def hosts(self, requirement: str, profile: Profile) -> bool:

@@ -118,6 +118,12 @@ def published(folder: Path = PUBLISHED, driver: str = "local") -> dict[str, Any]
     return document if isinstance(document, dict) else None
 
 
+def took_s(driver: str) -> dict[str, float]:
+    """How long each defect took in the published matrix, in seconds: what is scheduled by."""
+    rows = (published(driver=driver) or {}).get("rows", [])
+    return {row["defect"]: float(row["seconds"]) for row in rows}
+
+
 def publish(matrix: Matrix, docs: Path, folder: Path = PUBLISHED) -> list[Path]:
     """Write kill-matrix.json, which installations carry, and into docs kill-matrix.md (for other drivers with its name
     at the end), without the places of this machine's logs."""

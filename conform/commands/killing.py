@@ -29,7 +29,9 @@ def kill_matrix(
     parallel: Annotated[
         int | None,
         typer.Option(
-            "-n", min=1, help="Defects at a time. Default: three per core, since most wait; one in containers."
+            "-n",
+            min=1,
+            help="Defects at a time. Default: two per core, and up to four while a core is idle; one in containers.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
@@ -46,6 +48,7 @@ def kill_matrix(
     A defect whose check this host cannot make (no browser, say) is untestable: neither, and told.
     """
     from conform import killmatrix
+    from conform.admission import Admission
     from conform.defects import known
     from conform.matrixview import publish as write_docs
     from conform.matrixview import show
@@ -68,8 +71,10 @@ def kill_matrix(
     def told(line: str, style: str) -> None:
         console.print(line, style=style, soft_wrap=True, markup=False)
 
-    at_a_time = parallel or (1 if driver == "containers" else 3) * len(os.sched_getaffinity(0))
-    matrix = killmatrix.run(chosen, folder, driver=driver, parallel=at_a_time, seed=seed, clean=clean_run, tell=told)
+    cores = len(os.sched_getaffinity(0))
+    least, most = (cores, cores) if driver == "containers" else (2 * cores, 4 * cores)
+    admission = Admission(parallel or least, parallel or most)
+    matrix = killmatrix.run(chosen, folder, driver=driver, admission=admission, seed=seed, clean=clean_run, tell=told)
     path = folder / "kill-matrix.json"
     path.write_text(matrix.model_dump_json(indent=1) + "\n", encoding="utf-8")
     if publish and (not matrix.ok or matrix.untestable or not matrix.clean):

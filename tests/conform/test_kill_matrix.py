@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +19,9 @@ from reports.journal import JournalWriter
 
 
 @cache
-def planner() -> Planner:
+def planner(**took_s: float) -> Planner:
     loaded = [profiles.load(name) for name in (*profiles.ids(), str(EDGE_ALONE))]
-    return Planner(loaded, catalogue.checks(), catalogue.catalogue())
+    return Planner(loaded, catalogue.checks(), catalogue.catalogue(), took_s)
 
 
 def defect(*kills: str, modes: tuple[str, ...] = ("A", "B", "Ct", "Ca", "D"), phase: str = "service") -> KnownDefect:
@@ -76,8 +77,15 @@ def test_what_waits_and_what_works_is_mixed_and_ends_with_what_works() -> None:
 
 
 def test_the_dearest_of_a_kind_comes_first() -> None:
-    cheap, dear = Plan("cheap", (EDGE_ALONE.stem,), ("ISO-08",)), Plan("dear", ("edge-dil", "saas"), ("ISO-08",))
+    places = {"cheap": (EDGE_ALONE.stem,), "dear": ("edge-dil", "saas")}
+    cheap, dear = (Plan(name, there, ("ISO-08",), defect=defect("ISO-08")) for name, there in places.items())
     assert planner().in_turn([cheap, dear]) == [dear, cheap]
+
+
+def test_what_took_longest_before_comes_first() -> None:
+    quick, slow = (replace(planner().plan(defect("ISO-08")), name=name) for name in ("quick", "slow"))
+    assert planner(quick=2.0, slow=30.0).in_turn([quick, slow]) == [slow, quick]
+    assert planner(quick=30.0, slow=2.0).in_turn([quick, slow]) == [quick, slow]
 
 
 def test_the_sample_leaves_out_what_must_fail() -> None:
