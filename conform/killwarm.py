@@ -8,6 +8,7 @@ import importlib
 
 from conform import catalogue
 from conform.defects import known
+from environments.companyos import graphql_api
 from environments.contract.wire import contracts_schema
 from profiles.load import presets
 
@@ -30,4 +31,6 @@ for name in (
 ):
     importlib.import_module(name)
 known(), presets(), catalogue.catalogue(), catalogue.checks(), contracts_schema()
+for edge in (True, False):
+    graphql_api.schema(edge)
 gc.freeze()  # it all stays: nobody need look it over for garbage, and write to the pages that all of them share

@@ -33,6 +33,11 @@ class Timing:
     delta: float
     resolution_s: float
 
+    @property
+    def told_apart(self) -> bool:
+        """Beyond the bound, and not by chance."""
+        return abs(self.effect_s) >= EFFECT_BOUND_S and self.p <= P_BOUND
+
 
 def cliffs_delta(one: Sequence[float], other: Sequence[float]) -> float:
     """How much more often a value of `one` is the greater: -1 to 1; 0 if neither."""
@@ -94,7 +99,7 @@ def judge_timing(timings: Sequence[Timing], least: int = PAIRS) -> list[str]:
     problems = [
         f"{told(timing)}: a foreign id can be told from an absent one by time"
         for timing in timings
-        if abs(timing.effect_s) >= EFFECT_BOUND_S and timing.p <= P_BOUND
+        if timing.told_apart
     ]
     if problems:
         return problems
