@@ -72,7 +72,10 @@ class Zygote:
         self._lock = threading.Lock()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if os.fork() == 0:
-            _serve(theirs, self.modules)
+            try:
+                _serve(theirs, self.modules)
+            finally:  # never back into what this process was
+                os._exit(0)
         theirs.close()
 
     def start(self, module: str, fd: int, environment: Mapping[str, str], *arguments: str) -> Forked:
@@ -119,6 +122,8 @@ def fork(module: str, arguments: Sequence[str], become: Callable[[], None]) -> i
             become()
             _show_as([sys.executable, "-m", module, *arguments])
             code = _main(module, arguments)
+        except BaseException:  # as an interpreter ends
+            traceback.print_exc()
         finally:
             os._exit(code)
     return pid
@@ -132,12 +137,13 @@ def take_environment(environment: Mapping[str, str]) -> None:
 
 
 def _show_as(command: Sequence[str]) -> None:
-    """Write the command and the environment over those of the interpreter that was started, as far as they go."""
+    """Write the command and the environment over those of the interpreter that was started, as far as they go, where
+    the kernel lets a process."""
     fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
     places = [int(each) for each in fields[45:49]]  # arg_start, arg_end, env_start, env_end: proc(5)
     label_first = sorted(os.environ, key=lambda name: name != LABEL)
     texts = (command, [f"{name}={os.environ[name]}" for name in label_first])
-    with Path("/proc/self/mem").open("r+b", buffering=0) as memory:
+    with contextlib.suppress(OSError), Path("/proc/self/mem").open("r+b", buffering=0) as memory:
         for begin, end, text in zip(places[::2], places[1::2], texts, strict=True):
             memory.seek(begin)
             memory.write("\0".join(text).encode()[: end - begin - 1].ljust(end - begin, b"\0"))
@@ -153,9 +159,6 @@ def _main(module: str, arguments: Sequence[str]) -> int:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or 0
         print(ended.code, file=sys.stderr)  # noqa: T201
-        return 1
-    except BaseException:  # as an interpreter ends
-        traceback.print_exc()
         return 1
     return 0
 
@@ -179,7 +182,7 @@ def _serve(channel: socket.socket, modules: frozenset[str]) -> None:
     while True:
         message, fds, _, _ = socket.recv_fds(channel, _MESSAGE_LIMIT, 1)
         if not message:
-            os._exit(0)
+            return
         request = json.loads(message)
         if "ended" in request:
             code = os.waitstatus_to_exitcode(os.waitpid(request["ended"], 0)[1])
