@@ -238,6 +238,7 @@ class Agent:
             self._codes[pid] = os.waitstatus_to_exitcode(status)
 
     def _spawn(self, request: Document) -> tuple[Document, list[int]]:
+        request["env"] = {**(os.environ if request["env"] is None else request["env"]), zygote.LABEL: self._run_id}
         with Path(request["log_path"] or os.devnull).open("ab") as log:
             forks = zygote.forkable(request["argv"], request["env"]) and request["uid"] is None
             pid = (self._fork if forks else self._execute)(request, log.fileno())
@@ -247,10 +248,9 @@ class Agent:
 
     def _execute(self, request: Document, log: int) -> int:
         agent = os.getpid()
-        environment = os.environ if request["env"] is None else request["env"]
         child = subprocess.Popen(
             request["argv"],
-            env={**environment, "CONFORM_RUN_ID": self._run_id},
+            env=request["env"],
             cwd=request["cwd"],
             stdin=subprocess.DEVNULL if request["stdin"] is None else request["stdin"],
             stdout=log,
@@ -266,7 +266,6 @@ class Agent:
 
     def _fork(self, request: Document, log: int) -> int:
         agent = os.getpid()
-        environment = os.environ if request["env"] is None else request["env"]
 
         def become() -> None:
             stdin = os.open(os.devnull, os.O_RDONLY) if request["stdin"] is None else request["stdin"]
@@ -276,7 +275,7 @@ class Agent:
             if request["cwd"]:
                 os.chdir(request["cwd"])
             tie_to(agent)
-            zygote.take_environment({**environment, "CONFORM_RUN_ID": self._run_id})
+            zygote.take_environment(request["env"])
 
         _, _, module, *arguments = request["argv"]
         return zygote.fork(module, arguments, become)

@@ -104,9 +104,9 @@ def of_this_process(module: str) -> Zygote | None:
     return _of_this_process if _of_this_process and module in _of_this_process.modules else None
 
 
-def forkable(argv: Sequence[str], environment: Mapping[str, str] | None) -> bool:
+def forkable(argv: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Whether `fork` can do what this command would: `python -m module arguments`, and nothing preloaded."""
-    return list(argv[:2]) == [sys.executable, "-m"] and argv[2] in _modules and "LD_PRELOAD" not in (environment or {})
+    return list(argv[:2]) == [sys.executable, "-m"] and argv[2] in _modules and "LD_PRELOAD" not in environment
 
 
 def fork(module: str, arguments: Sequence[str], become: Callable[[], None]) -> int:

@@ -1,6 +1,6 @@
 """A process with a zygote, or without: `python zygote_owner.py forked|started FOLDER`, for test_zygote.py.
 
-It has a site with two processes that run this module: one says what it sees and ends, one sleeps. Prints their pids.
+It has a site with three processes that run this module: one says what it sees, one fails, one sleeps. Prints pids.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ def main() -> None:
 
 
 def own(how: str, folder: Path) -> None:
-    from environments.contract import SuiteError
     from environments.network import site, zygote
 
     if how == "forked":
@@ -62,10 +61,7 @@ def own(how: str, folder: Path) -> None:
             codes.append(core.wait(pids[-1]))
     print(json.dumps({"agent": core.process.pid, "sleeps": pids[-1], "codes": codes}), flush=True)  # noqa: T201
     if sys.stdin.read() == "ask":
-        try:
-            core.poll(pids[-1])
-        except SuiteError as error:
-            print(error)  # noqa: T201
+        print(core.process.wait(5.0), core.process.poll())  # noqa: T201
     core.stop()
 
 

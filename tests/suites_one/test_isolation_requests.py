@@ -117,10 +117,8 @@ def test_a_slowed_tenant_an_unthrottled_neighbour_and_a_refused_tenant_are_found
 
 
 def test_what_slows_some_turns_and_not_others_is_not_the_neighbour() -> None:
-    for loud_s in (
-        (0.011, 0.011, 0.090),
-        (0.0151, 0.0467, 0.0043, 0.0165, 0.0111),
-    ):  # the second: seen on a busy machine
+    seen_on_a_busy_machine_s = (0.0151, 0.0467, 0.0043, 0.0165, 0.0111)
+    for loud_s in ((0.011, 0.011, 0.090), seen_on_a_busy_machine_s):
         found = ratio_of([phase for each in loud_s for phase in phases(each)[:2]], 1)
         assert found.low > 1.5
         assert not found.slowed
