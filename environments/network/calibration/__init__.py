@@ -5,7 +5,8 @@ direction is measured by itself, and a round trip is the sum of two. Arrival is 
 are measured at once: spaced probes (delay, jitter), then a train (rate, or the opportunities of a trace), then small
 packets (loss and the length of its runs), then a cut of known length where the link has episodes (outage).
 A direction that is off, by itself or with the way back, is measured again, twice at most: a busy machine is off now
-and then, a wrong link each time.
+and then, as is a true link whose losses come in bursts (one in eighty), a wrong link each time. Its random sequences go
+on meanwhile: begun afresh they would lose the same packets once more.
 
 What was measured well on this host within a day is not measured again: such rows say when, and the delay is measured
 anew all the same. The cache knows the host, the code and the states; it is not used where a defect is switched on.
@@ -62,7 +63,6 @@ def calibrate(
         for number, pause_s in enumerate(_PAUSES_S, start=1):
             if todo := _off(directions):
                 time.sleep(pause_s)
-                ask("calm")
                 _measure(number, todo, sockets, ask)
         cuts = outages([d for d in directions if d.wants_outage], sockets, ask)
     finally:
