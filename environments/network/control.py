@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from environments import jsonlines
 from environments.link import LinkState, changed, traces
 from environments.network import ledger
 from environments.network.capture import LIMIT_BYTES, Captures
@@ -70,7 +71,7 @@ class Control:
             "mode": self._mode,
             "phase": self._phase,
             "planting": self._planting,
-            "timeline": lambda _: {"rows": _rows(router.workdir / "links.jsonl")},
+            "timeline": lambda _: {"rows": jsonlines.read(router.workdir / "links.jsonl")},
             "reset": self._reset,
             "calm": self._calm,
             "capture": self._capture,
@@ -220,7 +221,7 @@ class Control:
     # sentinel
 
     def _ledger(self, request: Document) -> Document:
-        rows = ledger.merge(ledger.lines(self._router.workdir / ledger.FILE))
+        rows = ledger.merge(jsonlines.read(self._router.workdir / ledger.FILE))
         chosen = ledger.select(rows, request.get("site"), float(request.get("since_s", 0)))
         return {"rows": [row for row in chosen if row["phase"] != ledger.CANARY]}
 
@@ -299,8 +300,3 @@ class Control:
                 for direction in self._directions(event):
                     self.note(direction, f"{event['reason']}, refused: {error}")
         return float(self._play_from + self._events[0]["at_s"]) if self._events else float("inf")
-
-
-def _rows(path: Path) -> list[Document]:
-    with path.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]

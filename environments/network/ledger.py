@@ -8,13 +8,14 @@ alone: `quic` (the first datagrams, base64, whose SNI takes a cipher to read), `
 from __future__ import annotations
 
 import base64
-import contextlib
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from environments import jsonlines
 
 FILE, ANSWERED = "egress.jsonl", "answered.jsonl"
 CANARY, ALLOWED = "canary", "allowed"
@@ -67,7 +68,7 @@ class Ledger:
     """The writing side, in the router."""
 
     def __init__(self, path: Path, allow: AllowList) -> None:
-        self.flows = max((row.get("flow", 0) for row in lines(path)), default=0)
+        self.flows = max((row.get("flow", 0) for row in jsonlines.read(path)), default=0)
         self._file = path.open("a", buffering=1, encoding="utf-8")
         if allow.entries:
             self.learn(0, allow=allow.entries)
@@ -87,17 +88,6 @@ class Ledger:
 
 
 _ALWAYS = frozenset({"t_s", "site", "protocol", "destination", "port", "name", "ip_version", "phase", "flow"})
-
-
-def lines(path: Path) -> list[Row]:
-    """Lines of a file; one that is still being written is left out."""
-    if not path.exists():
-        return []
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
 
 
 def merge(found: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -120,10 +110,11 @@ def read(workdir: Path, site: str | None = None, since_s: float = 0.0) -> list[R
 
     Not for the router: names inside QUIC are deciphered here, and what was said to the answering sentinel is added.
     """
-    found = lines(workdir / FILE)
+    found = jsonlines.read(workdir / FILE)
     allow = AllowList(next((line["allow"] for line in found if "allow" in line), ()))
     rows = select(merge(found), site, since_s)
-    said = {_conversation(line, line["client"]): line for line in lines(workdir / ANSWERED) if "client" in line}
+    answered = jsonlines.read(workdir / ANSWERED)
+    said = {_conversation(line, line["client"]): line for line in answered if "client" in line}
     return [_finished(row, said, allow) for row in rows]
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from environments import jsonlines
 from environments.contract.deployment import EgressAttempt
-from environments.network import Network, dns, ledger, quic, words
+from environments.network import Network, dns, quic, words
 from suites.waiting import wait_until
 
 Start = Callable[..., Network]
@@ -284,7 +285,7 @@ def test_a_row_is_there_at_once_and_grows(start: Start) -> None:
     network = start()
     run(network, python(DATAGRAM, FAR[4], 514, b"<14>x".hex(), PATIENCE_S["drop"]))
     network.egress.sync()
-    lines = ledger.lines(network.egress.path)
+    lines = jsonlines.read(network.egress.path)
     assert [line["flow"] for line in lines] == [1, 1]
     assert "pid" not in lines[0]
     assert lines[1].keys() == {"flow", "pid", "command"}

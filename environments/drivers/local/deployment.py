@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -12,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from environments import jsonlines
 from environments.contract import Calibration, Capability, Custody, HttpSession, Mode, Node, Release, SuiteError, Vendor
 from environments.contract.http import SocketSession
 from environments.directories.signing_in import CustomerDirectory
@@ -159,10 +159,7 @@ class LocalDeployment:
 
     def timeline(self) -> list[dict[str, Any]]:
         """State changes of the links, as the router logged them."""
-        path = self.workdir / "links.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return jsonlines.read(self.workdir / "links.jsonl")
 
     def describe(self) -> dict[str, Any]:
         """What `conform up` prints and other shells read."""

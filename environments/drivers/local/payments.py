@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from environments import jsonlines
 from environments.contract import PaymentRequest
 from environments.doubles import stripe
 from environments.drivers.local.hosts import SiteHost, service_environment
@@ -28,11 +29,7 @@ class StripeDouble:
         return host.spawn(argv, env=service_environment(sealed=False), log_path=self._folder / "double.log")
 
     def requests(self) -> Sequence[PaymentRequest]:
-        record = self._folder / stripe.REQUESTS
-        if not record.exists():
-            return []
-        lines = record.read_text(encoding="utf-8").splitlines()
-        return [PaymentRequest(**json.loads(line)) for line in lines]
+        return [PaymentRequest(**row) for row in jsonlines.read(self._folder / stripe.REQUESTS)]
 
     def answer(self, how: str, *, times: int | None = None, delay_s: float = 0.0) -> None:
         if how not in stripe.HOWS:
