@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from environments import jsonlines
 from environments.contract.deployment import EgressAttempt
 from environments.network import dns, packets
-from environments.network.ledger import Attempt, lines, merge
+from environments.network.ledger import Attempt, merge
 from environments.network.sentinel import Sentinel, classify
 
 V4 = (socket.inet_aton("10.77.2.1"), socket.inet_aton("198.51.100.9"))
@@ -153,7 +154,7 @@ def test_dns_question_and_answer() -> None:
 
 
 def rows(path: Path) -> list[EgressAttempt]:
-    found = merge(lines(path))
+    found = merge(jsonlines.read(path))
     return [EgressAttempt(**{key: row[key] for key in row.keys() - {"source", "during", "quic"}}) for row in found]
 
 
