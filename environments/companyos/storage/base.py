@@ -113,7 +113,8 @@ class Tx(Protocol):
         ...
 
     def sync_mark(self, node_id: str) -> int:
-        """Parent: highest seq applied from the node in this tenant; 0 if none."""
+        """Parent: highest seq applied from the node in this tenant; 0 if none. Held to the end of the transaction: a
+        batch that another one overtook would set it back."""
         ...
 
     def apply_sync_op(self, node_id: str, seq: int, op: Doc) -> bool:

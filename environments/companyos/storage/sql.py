@@ -424,8 +424,15 @@ class SqlTx:
         )
 
     def sync_mark(self, node_id: str) -> int:
-        found = self.rows("SELECT seq FROM sync_marks WHERE {scope} AND node_id = :node", node=node_id)
-        return int(found[0][0]) if found else 0
+        asked = f"SELECT seq FROM sync_marks WHERE {{scope}} AND node_id = :node{self.db.for_update}"
+        found = self.rows(asked, node=node_id)
+        if not found:  # there must be a row to hold, for a first batch too
+            self.change(
+                "INSERT INTO sync_marks (tenant_id, node_id, seq) VALUES (:tenant, :node, 0) ON CONFLICT DO NOTHING",
+                node=node_id,
+            )
+            found = self.rows(asked, node=node_id)
+        return int(found[0][0])
 
     def advance_sync_mark(self, node_id: str, seq: int) -> None:
         self.change(
