@@ -24,7 +24,6 @@ from environments.drivers.local.node import LocalNode
 from environments.images.manifest import Built
 from environments.network import addresses
 from suites.security.listeners import judge_listeners
-from suites.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(180)
 LOOK_UP = "import socket, sys; print(*{a[4][0] for a in socket.getaddrinfo(sys.argv[1], 80)})"
@@ -211,7 +210,7 @@ def test_a_container_that_outgrows_its_memory_is_told_so(containers: Containers,
         started.container.reload()
         return bool(started.container.attrs["State"]["OOMKilled"])
 
-    wait_until(told, 10)
+    assert until(told, 10)
     assert _how(started.container.attrs["State"]) == "exit -9, out of memory"
 
 
