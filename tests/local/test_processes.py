@@ -10,10 +10,10 @@ import pytest
 
 import profiles
 from environments import provision
-from environments.contract import TransportError
+from environments.contract import SuiteError, TransportError
 from environments.drivers.local.deployment import LocalDeployment
 from environments.drivers.local.hosts import LoopbackSite, signal_family
-from environments.drivers.local.node import LocalNode
+from environments.drivers.local.node import LocalNode, NotReady
 from suites.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -94,6 +94,49 @@ def test_a_paused_postgresql_ends_whole(node: LocalNode, end: str) -> None:
     assert wait_until(lambda: gone(processes), 20) <= 20
     node.start("postgres")
     assert wait_until(lambda: ready(node), 30) <= 30
+
+
+def test_a_killed_postgresql_leaves_nobody_that_the_next_one_would_refuse_to_start_beside(node: LocalNode) -> None:
+    assert ready(node)
+    processes = family(node, "postgres")
+    os.kill(processes[-1].pid, signal.SIGSTOP)  # a backend that does not notice in time that its postmaster is gone
+    node.kill("postgres")
+    node.start("postgres")
+    node.wait_ready(30)
+    assert gone(processes)
+
+
+def test_postgresql_waits_for_the_backends_of_one_that_somebody_else_killed(
+    node: LocalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ready(node)
+    postmaster, *others = family(node, "postgres")
+    os.kill(others[-1].pid, signal.SIGSTOP)
+    postmaster.kill()
+    assert wait_until(lambda: not node.alive("postgres"), 10) <= 10
+    node.excuse("postgres")
+    monkeypatch.setattr("environments.drivers.local.processes.LEAVE_S", 0.2)
+    try:
+        with pytest.raises(SuiteError, match=rf"still used by \[{others[-1].pid}\] after 0.2 s: postgres not started"):
+            node.start("postgres")
+    finally:
+        others[-1].kill()
+    node.start("postgres")
+    node.wait_ready(30)
+
+
+def test_a_node_whose_database_does_not_start_says_so_at_once(node: LocalNode) -> None:
+    node.kill("postgres")
+    hba = node.cluster_dir / "pg_hba.conf"
+    kept = hba.read_text()
+    hba.write_text("nonsense\n")
+    try:
+        node.start("postgres")
+        with pytest.raises(NotReady, match=r"saas: postgres ended while starting(.|\n)*could not load .*pg_hba.conf"):
+            node.wait_ready(30)
+    finally:
+        hba.write_text(kept)
+        node.excuse("postgres")
 
 
 def test_what_is_not_running_cannot_be_paused_and_resuming_it_is_nothing(node: LocalNode) -> None:

@@ -292,8 +292,9 @@ class LocalNode:
         detail = "no answer"
         while waiting:
             service = waiting[0]
-            if not self.alive(service) and service not in self._expected_down:
-                raise NotReady(f"{self.name}: {service} ended while starting. Last log lines:\n{self._tail(service)}")
+            for gone in self.services:  # also what the others stand on
+                if not self.alive(gone) and gone not in self._expected_down:
+                    raise NotReady(f"{self.name}: {gone} ended while starting. Last log lines:\n{self._tail(gone)}")
             detail = self._probe(service)
             if detail == "":
                 waiting.pop(0)

@@ -167,6 +167,16 @@ def arguments(data: str, sockets: str, port: int) -> list[str]:
     return argv
 
 
+def users(data: Path) -> list[int]:
+    """Ids of the processes that work in the data directory: a new server refuses to start beside any of an old one."""
+    folder, found = data.stat(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended, or is somebody else's
+            if os.path.samestat((process / "cwd").stat(), folder):
+                found.append(int(process.name))
+    return found
+
+
 @contextlib.contextmanager
 def within_reach(sockets: Path) -> Iterator[str]:
     """The folder under a name that leaves room for a socket's: the address of one has 107 bytes, whatever TMPDIR is."""

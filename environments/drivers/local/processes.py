@@ -16,6 +16,8 @@ from environments.drivers.local import postgres
 from environments.drivers.local.hosts import SiteHost, service_environment, signal_family
 from environments.drivers.runner import Component
 
+LEAVE_S = 10.0  # what was killed is gone by then, on a busy host too
+
 
 class ProcessRunner:
     """See Runner. home: the node's folder; cluster: PostgreSQL's; port: PostgreSQL's."""
@@ -24,7 +26,6 @@ class ProcessRunner:
         self._host, self._home, self._cluster, self._port, self._sealed = host, home, cluster, port, sealed
         self.components: dict[str, Component] = {}
         self._pids: dict[str, int] = {}
-        self._paused: set[str] = set()
         self._abandoned = False
 
     def write_config(self, path: Path, config: Mapping[str, Any]) -> None:
@@ -51,19 +52,20 @@ class ProcessRunner:
             uid=uid,
             gid=gid,
         )
-        self._paused.discard(service)
         return self._pids[service]
 
     def _clear_stale_postgres(self) -> None:
-        """After a SIGKILL the postmaster's children may hold the data directory for a moment; its pid file is stale."""
+        """What a postmaster that was killed left behind: backends that still leave, and files that name its id."""
         stale = self._cluster / "postmaster.pid"
-        deadline = time.monotonic() + 10
-        while stale.exists() and time.monotonic() < deadline:
-            pid = int(stale.read_text().split()[0])
-            if not _group_alive(pid):
-                stale.unlink(missing_ok=True)
-            else:
-                time.sleep(0.02)  # waiting for the condition of this loop: the last backend to notice and leave
+        if not stale.exists():
+            return
+        deadline = time.monotonic() + LEAVE_S
+        while left := postgres.users(self._cluster):
+            if time.monotonic() > deadline:
+                raise SuiteError(f"{self._cluster} is still used by {left} after {LEAVE_S:g} s: postgres not started")
+            time.sleep(0.02)  # waiting for the condition of this loop: the last backend to leave
+        stale.unlink(missing_ok=True)
+        (self._home / "sockets" / f".s.PGSQL.{self._port}.lock").unlink(missing_ok=True)
 
     def ended(self, service: str) -> str | None:
         status = self._host.poll(self._pids[service])
@@ -73,16 +75,13 @@ class ProcessRunner:
         self._host.signal(self._pids[service], number)
 
     def kill(self, service: str) -> None:
-        if service in self._paused:
-            signal_family(self._pids[service], signal.SIGKILL)  # its children would never see that it is gone
-        self._host.signal(self._pids[service], signal.SIGKILL)
+        if self.ended(service) is None:
+            signal_family(self._pids[service], signal.SIGKILL)  # as when a container or the power goes: nobody stays
 
     def pause(self, service: str) -> None:
         signal_family(self._pids[service], signal.SIGSTOP)
-        self._paused.add(service)
 
     def resume(self, service: str) -> None:
-        self._paused.discard(service)
         signal_family(self._pids[service], signal.SIGCONT)
 
     def logs(self, service: str) -> str:
@@ -115,13 +114,3 @@ def write_private(path: Path, text: str) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
-
-
-def _group_alive(pid: int) -> bool:
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
